@@ -1,0 +1,33 @@
+# Every target sets up what it needs. `make run` and `make test` are the two that a new user wants.
+TRACE ?=
+ARGS ?=
+BIN = .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check bench clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup:  ## make .venv with the mozart command, and install what is missing
+	@scripts/setup
+
+run: setup  ## replay a synthetic backbone minute (or TRACE=file) over B4: table, pictures, placement
+	@scripts/run "$(TRACE)" $(ARGS)
+
+test: setup  ## all tests (ARGS="-k loss" for some)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup  ## ruff (lint and format), mypy, and that imports between rooms go down only
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@mkdir -p build/typing && ln -sfn "$(CURDIR)" build/typing/mozart
+	@MYPYPATH=build/typing $(BIN)/mypy --config-file setup.cfg -p mozart
+	@$(BIN)/python tests/rooms.py
+
+bench: setup  ## speed and quality, each against a named peer on the same input (see benchmarks/)
+	@scripts/bench $(ARGS)
+
+clean:  ## remove what make made here (.venv, caches, build); run folders stay
+	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
