@@ -1,0 +1,41 @@
+"""The ways of monitoring that every evaluation shows side by side on the same packets and memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """What a monitor does with tags and with the part of its table that selected flows do not need."""
+
+    name: str
+    samples: bool
+    """Admit untagged packets with the sampling probability (normal mode)."""
+    heeds_tags: bool
+    """Record every packet of a flow whose tag, reverse tag or explicit message arrives (event mode)."""
+    priority: bool
+    """Let a selected flow take the slot of a non-selected one."""
+    recency: bool
+    """Keep the recent past: a sampled packet may take the slot of the flow that was idle for longest."""
+    heeds_hints: bool
+    """Mark a recorded flow when a message says it was selected, where the tag would do for a flow that goes on."""
+    summary: str
+
+    @property
+    def reports_all(self) -> bool:
+        """Whether all entries are reported, because the monitor does not know which flows are selected."""
+        return not self.heeds_tags
+
+
+MODES = {
+    mode.name: mode
+    for mode in (
+        Mode("none", True, False, False, False, False, "sample-and-hold alone, no coordination"),
+        Mode("tag", False, True, False, False, False, "only tagged packets are recorded"),
+        Mode("two-mode", True, True, False, False, False, "sampling and tags, first come first served"),
+        Mode("mozart", True, True, True, False, False, "sampling and tags, selected flows come first"),
+        Mode("recent", True, True, True, True, True, "as mozart, and spare slots keep the recent past"),
+    )
+}
+"""Every mode by name, in the order of the evaluation."""

@@ -1,0 +1,164 @@
+"""The monitor's hash table: two-mode sample-and-hold where selected flows come first.
+
+Selected and non-selected flows share one table (MOZART, SOSR 2016, slides 18 to 20). A flow has two buckets of eight
+slots, found from its key; it is inserted in the emptier one. Per crossing packet:
+
+(a) the flow has an entry: update it, and set its selected bit if the packet is tagged;
+(b) no entry, tagged: insert; where the flow's slots are full evict a non-selected entry (the smallest; in the mode
+    `recent` the one idle for longest); where all are selected, move one of them to its other bucket, and where that
+    is impossible too count `selected_collisions`;
+(c) no entry, not tagged: with the sampling probability insert into a free slot, never at a selected entry's expense
+    (in the mode `recent` over the non-selected entry that was idle for longest).
+
+A reverse tag or an explicit message acts as (a) or (b) without a packet. One number a slot, its rank, says who goes
+first: 0 is free, then by size (or by the time last seen), and all selected entries stand above all others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import table_kernels as tk
+from .measures import Measure, Volume
+from .modes import Mode
+from .records import CAPTURES, Records, undercount
+
+PRESERVED_NS = -2
+"""In the slot's sampling time: the entry stands since before the epoch."""
+BLOCKED = np.uint64(2**64 - 1)
+ENTRY_BYTES = 8 + 64
+"""Memory of an entry, and size of its record in a report: the key and eight counters, without the measure's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crossings:
+    """What crosses one monitor, in order: packets, and messages about flows. Columns of equal length."""
+
+    key: NDArray[np.uint64]
+    kind: NDArray[np.uint8]
+    """PACKET, TAGGED, HINT or SELECT of `table_kernels`."""
+    ip_bytes: NDArray[np.uint32]
+    time_ns: NDArray[np.int64]
+    luck: NDArray[np.uint32]
+    """Uniform random numbers that the sampling compares with its probability."""
+    item: NDArray[np.uint64]
+    """What a distinct count counts, hashed; may be empty where the measure counts nothing."""
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+
+class Table:
+    """One monitor's table in one mode, with a fixed number of entries."""
+
+    def __init__(
+        self,
+        mode: Mode,
+        entries: int,
+        probability: float,
+        measure: Measure | None = None,
+        preserve_bytes: int | None = None,
+        early_removal_bytes: int = 0,
+    ) -> None:
+        """Make an empty table of `entries` flows that samples untagged packets with `probability`."""
+        if entries < 1:
+            raise ValueError(f"a table needs at least one entry, not {entries}")
+        if not 0 <= probability <= 1:
+            raise ValueError(f"a probability lies between 0 and 1, not {probability}")
+        self.mode = mode
+        self.entries = entries
+        self.probability = probability if mode.samples else 0.0
+        self.preserve_bytes = preserve_bytes
+        self.early_removal_bytes = early_removal_bytes
+        buckets = -(-entries // tk.WAYS)
+        slots = buckets * tk.WAYS
+        self.measure = measure or Volume()
+        self.measure.allocate(slots)
+        self.fp = np.zeros(slots, np.uint64)
+        self.rank = np.zeros(slots, np.uint64)
+        self.stats = np.zeros((slots, 8), np.int64)
+        self.counters = np.zeros(4, np.int64)
+        # the slots beyond `entries` are never free and never match
+        extra = np.arange(slots - entries)
+        self.blocked = (extra % buckets + 1) * tk.WAYS - 1 - extra // buckets
+        self.rank[self.blocked] = BLOCKED
+
+    def observe(self, crossings: Crossings) -> None:
+        """Take crossings into the table, in order."""
+        n = len(crossings) if self.measure.wants_slots else 0
+        slot, origin = np.empty(n, np.int32), np.empty(n, np.int32)
+        tk.observe(
+            crossings.key, crossings.kind, crossings.ip_bytes, crossings.time_ns, crossings.luck,
+            self.fp, self.rank, self.stats, self.counters,
+            np.uint64(self.probability * 2**32), self.mode.heeds_tags, self.mode.heeds_hints,
+            self.mode.priority, self.mode.recency, slot, origin,
+        )  # fmt: skip
+        if n:
+            self.measure.update(crossings.item, crossings.kind, slot, origin)
+
+    def occupied(self) -> NDArray[np.int64]:
+        """Return the slots that hold a flow."""
+        return np.flatnonzero(self.fp)
+
+    def records(self) -> Records:
+        """Report: the selected flows; without coordination all of them."""
+        slots = self.occupied()
+        if not self.mode.reports_all:
+            slots = slots[self.rank[slots] >= tk.SELECTED]
+        stats = self.stats[slots]
+        selected = stats[:, tk.SELECTED_NS] >= 0
+        sampled_ns = stats[:, tk.SAMPLED_NS]
+        capture = np.where(sampled_ns == PRESERVED_NS, CAPTURES.index("preserved"), (sampled_ns < 0).astype(np.uint8))
+        lossless = not (self.counters[tk.REFUSED_SAMPLES] or self.counters[tk.EVICTIONS])
+        expected, bound = undercount(self.probability, lossless)
+        missed = np.where(capture == CAPTURES.index("preserved"), 0.0, expected)
+        packets, size = stats[:, tk.PACKETS], stats[:, tk.BYTES]
+        mean_bytes = size / np.maximum(packets, 1)
+        return Records(
+            flow=self.fp[slots],
+            selected=selected,
+            capture=capture.astype(np.uint8),
+            probability=np.full(len(slots), self.probability),
+            first_ns=stats[:, tk.FIRST_NS],
+            last_ns=stats[:, tk.LAST_NS],
+            selected_ns=stats[:, tk.SELECTED_NS],
+            packets=packets,
+            bytes=size,
+            pre_packets=np.where(selected, stats[:, tk.PRE_PACKETS], packets),
+            pre_bytes=np.where(selected, stats[:, tk.PRE_BYTES], size),
+            missed_packets=missed,
+            missed_packets_bound=np.where(missed == 0, 0.0, bound),
+            estimate_bytes=size + np.where(capture == CAPTURES.index("sampled"), missed, 0.0) * mean_bytes,
+            measured=self.measure.columns(slots),
+        )
+
+    def report_bytes(self, records: Records) -> int:
+        """Return the size of a report."""
+        return len(records) * (ENTRY_BYTES + self.measure.row_bytes)
+
+    def start_epoch(self) -> None:
+        """Forget what the last epoch counted, but for the entries that sample-and-hold preserves.
+
+        Preserved are the entries of at least `preserve_bytes`, and those new in the epoch with at least
+        `early_removal_bytes`; they count from the start of the new epoch, so exactly (Estan and Varghese 2002).
+        """
+        keep = np.empty(0, np.int64)
+        if self.preserve_bytes is not None:
+            slots = self.occupied()
+            size = self.stats[slots, tk.BYTES]
+            new = self.stats[slots, tk.SAMPLED_NS] != PRESERVED_NS
+            keep = slots[(size >= self.preserve_bytes) | (new & (size >= max(self.early_removal_bytes, 1)))]
+        kept, rank = self.fp[keep], self.rank[keep] & ~tk.SELECTED
+        self.fp[:] = 0
+        self.rank[:] = 0
+        self.stats[:] = 0
+        self.counters[:] = 0
+        self.measure.clear()
+        self.rank[self.blocked] = BLOCKED
+        self.fp[keep] = kept
+        self.rank[keep] = rank
+        self.stats[keep, tk.SELECTED_NS] = -1
+        self.stats[keep, tk.SAMPLED_NS] = PRESERVED_NS
