@@ -1,8 +1,8 @@
 """Files that appear under their name only when they are whole.
 
-A trace is written to a hidden name beside its own and renamed at the end, so that an interrupted run leaves no half
-file that looks like a whole one. What is no regular file (a pipe, /dev/null) and "-", standard output, is written
-straight through. The name's suffix says the compression.
+A trace is written to a hidden name beside its own and renamed at the end, so that an interrupted run leaves
+no half file that looks like a whole one. What is no regular file (a pipe, /dev/null) and "-", standard
+output, is written straight through.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import IO, Any, Self, cast
 
 from ..errors import TraceError
 
-GZIP_LEVEL, ZSTD_LEVEL, XZ_LEVEL = 1, 3, 1
+GZIP_LEVEL, ZSTD_LEVEL, XZ_LEVEL = 1, 1, 1
 COMPRESSIONS = (".gz", ".zst", ".xz")
 
 
@@ -52,7 +52,7 @@ class OutputFile:
             return
         self._raw.close()
         if self._part is not None:
-            os.replace(self._part, self._final)  # noqa: PTH105: the temporary name stays a plain attribute
+            self._part.replace(self._final)
 
     def discard(self) -> None:
         """Close the file and leave nothing under its name."""

@@ -1,9 +1,9 @@
 """Write packets as a nanosecond pcap of raw IP headers (link type 101), which any capture tool reads.
 
-Only headers are written, with the length of the whole packet beside them. They are made from the columns, so what
-the columns do not hold (time to live, acknowledgement number, contents of options) has a plain value, IPv4 header
-checksums are right, and transport checksums, which would need the payload, are 0. Read back, every column is the
-same as before: where a packet had options or extension headers, padding of the same length stands.
+Only headers are written, with the length of the whole packet beside them. They are made from the columns, so
+what the columns do not hold (time to live, acknowledgement number, contents of options) has a plain value,
+IPv4 header checksums are right, and transport checksums, which would need the payload, are 0. Read back, every
+column is the same: where a packet had options or extension headers, padding of the same length stands.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import numpy as np
 from ..errors import TraceError
 from .output import COMPRESSIONS, OutputFile
 from .packets import PacketBatch, address_text
-from .writer_kernels import record_bytes, write_records
+from .writer_kernels import write_records
 
-FILE_HEADER = struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65535, 101)
+FILE_HEADER = struct.pack("=IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65535, 101)
 """Nanosecond magic, version 2.4, UTC, snap length, raw IP."""
 
-PIECE_PACKETS = 65536
+BUFFER_WORDS = 1 << 18
 
 
 class PcapWriter:
@@ -36,17 +36,24 @@ class PcapWriter:
         suffix = Path(path).suffix
         self.packets = 0
         self._file = OutputFile(path, suffix if suffix in COMPRESSIONS else "")
-        self._buffer = np.empty(1 << 20, np.uint8)
+        self._buffer = np.empty(BUFFER_WORDS, np.uint32)
         self._file.write(FILE_HEADER)
 
     def write(self, batch: PacketBatch) -> None:
         """Append packets.
 
-        Raises TraceError, naming the packet, where no IP packet can have the columns: an IP length smaller than
-        its headers, or a time outside 1970 to 2106.
+        Raises TraceError, naming the packet, where no IP packet can have the columns: an IP length smaller
+        than its headers, or a time outside 1970 to 2106.
         """
-        for start in range(0, len(batch), PIECE_PACKETS):
-            self._write_piece(batch[start : start + PIECE_PACKETS])
+        done = 0
+        while done < len(batch):
+            rest = batch[done:]
+            packets, words, refused = write_records(*rest.columns(), self._buffer)
+            self._file.write(memoryview(self._buffer)[:words].cast("B"))
+            self.packets += packets
+            done += packets
+            if refused:
+                raise TraceError(self._refusal(rest, packets))
 
     def close(self) -> None:
         """Finish the file and give it its name."""
@@ -65,21 +72,11 @@ class PcapWriter:
         else:
             self.discard()
 
-    def _write_piece(self, batch: PacketBatch) -> None:
-        *columns, dscp = batch.columns()
-        size, impossible = record_bytes(*columns)
-        if impossible >= 0:
-            raise TraceError(self._refusal(batch, impossible))
-        if size > len(self._buffer):
-            self._buffer = np.empty(size + size // 4, np.uint8)
-        write_records(*columns, dscp, self._buffer)
-        self._file.write(memoryview(self._buffer)[:size])
-        self.packets += len(batch)
-
     def _refusal(self, batch: PacketBatch, at: int) -> str:
         flow = f"{address_text(*batch.src[at])} to {address_text(*batch.dst[at])}"
         return (
-            f"{self._file.name}: packet {self.packets + at} ({flow}, protocol {batch.protocol[at]}) cannot be written: "
-            f"no headers fit an IP length of {batch.ip_bytes[at]} bytes with {batch.payload_bytes[at]} bytes of "
-            f"payload at {batch.time_ns[at]} ns (0 to 2^32 s can be written); drop the packet or mend its columns"
+            f"{self._file.name}: packet {self.packets + 1} ({flow}, protocol {batch.protocol[at]}, time "
+            f"{batch.time_ns[at]} ns) cannot be written: no headers fit an IP length of {batch.ip_bytes[at]} "
+            f"bytes with {batch.payload_bytes[at]} bytes of payload, or its time is not in 1970 to 2106; "
+            "drop the packet or mend its columns"
         )
