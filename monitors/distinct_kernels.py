@@ -7,22 +7,24 @@ import math
 import numpy as np
 
 from ..kernels import kernel
-from .table_kernels import RESIDENT, TAGGED
+from .table_kernels import TAGGED
 
 REGISTERS = 64
 ALPHA = 0.709  # the bias correction for 64 registers (Flajolet et al. 2007)
 
 
 @kernel
-def update(item, kind, slot, origin, registers):
+def update(item, kind, slot, fresh, moves, registers):
     """Take the items of crossings, in order, into the sketches of the slots that they went to."""
+    move = 0
     for i in range(len(slot)):
+        while move < len(moves) and moves[move, 0] == i:
+            registers[moves[move, 2], :] = registers[moves[move, 1], :]
+            move += 1
         row = slot[i]
         if row < 0:
             continue
-        if origin[i] != RESIDENT:
-            if origin[i] >= 0:
-                registers[origin[i], :] = registers[row, :]
+        if fresh[i]:
             registers[row, :] = 0
         if kind[i] > TAGGED:
             continue

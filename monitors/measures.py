@@ -1,8 +1,8 @@
 """Measures: what a monitor keeps of a flow beside packets, bytes and times. One small contract a plug-in.
 
 A measure has one row a slot of the table. The table says, for each crossing in order, which slot it went to (-1: it
-was not recorded) and how the slot came to its flow: RESIDENT (it had it already), FRESH (start a new row), or the
-slot that the former resident moved to (move its row there, then start a new one).
+was not recorded) and whether its flow is new there (start a new row), and which residents moved to another slot just
+before (move their rows).
 """
 
 from __future__ import annotations
@@ -31,9 +31,14 @@ class Measure:
         """Make the rows, one for each slot of the table."""
 
     def update(
-        self, item: NDArray[np.uint64], kind: NDArray[np.uint8], slot: NDArray[np.int32], origin: NDArray[np.int32]
+        self,
+        item: NDArray[np.uint64],
+        kind: NDArray[np.uint8],
+        slot: NDArray[np.int32],
+        fresh: NDArray[np.bool_],
+        moves: NDArray[np.int32],
     ) -> None:
-        """Take crossings, in order."""
+        """Take crossings, in order; `moves` has rows (crossing, from slot, to slot)."""
 
     def columns(self, slots: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
         """Return what the measure adds to the records of some slots."""
@@ -65,10 +70,15 @@ class Distinct(Measure):
         self.registers = np.zeros((slots, distinct_kernels.REGISTERS), np.uint8)
 
     def update(
-        self, item: NDArray[np.uint64], kind: NDArray[np.uint8], slot: NDArray[np.int32], origin: NDArray[np.int32]
+        self,
+        item: NDArray[np.uint64],
+        kind: NDArray[np.uint8],
+        slot: NDArray[np.int32],
+        fresh: NDArray[np.bool_],
+        moves: NDArray[np.int32],
     ) -> None:
         """Count the items of packets; messages count nothing."""
-        distinct_kernels.update(item, kind, slot, origin, self.registers)
+        distinct_kernels.update(item, kind, slot, fresh, moves, self.registers)
 
     def columns(self, slots: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
         """Return the estimated number of distinct values."""

@@ -80,7 +80,7 @@ class Table:
         self.fp = np.zeros(slots, np.uint64)
         self.rank = np.zeros(slots, np.uint64)
         self.stats = np.zeros((slots, 8), np.int64)
-        self.counters = np.zeros(4, np.int64)
+        self.counters = np.zeros(6, np.int64)
         # the slots beyond `entries` are never free and never match
         extra = np.arange(slots - entries)
         self.blocked = (extra % buckets + 1) * tk.WAYS - 1 - extra // buckets
@@ -89,15 +89,16 @@ class Table:
     def observe(self, crossings: Crossings) -> None:
         """Take crossings into the table, in order."""
         n = len(crossings) if self.measure.wants_slots else 0
-        slot, origin = np.empty(n, np.int32), np.empty(n, np.int32)
+        slot, fresh = np.empty(n, np.int32), np.empty(n, np.bool_)
+        moves = np.empty((2 * n, 3), np.int32)
         tk.observe(
             crossings.key, crossings.kind, crossings.ip_bytes, crossings.time_ns, crossings.luck,
             self.fp, self.rank, self.stats, self.counters,
             np.uint64(self.probability * 2**32), self.mode.heeds_tags, self.mode.heeds_hints,
-            self.mode.priority, self.mode.recency, slot, origin,
+            self.mode.priority, self.mode.recency, slot, fresh, moves, self.entries,
         )  # fmt: skip
         if n:
-            self.measure.update(crossings.item, crossings.kind, slot, origin)
+            self.measure.update(crossings.item, crossings.kind, slot, fresh, moves[: self.counters[tk.LOGGED]])
 
     def occupied(self) -> NDArray[np.int64]:
         """Return the slots that hold a flow."""

@@ -16,10 +16,9 @@ PACKET, TAGGED, HINT, SELECT = 0, 1, 2, 3
 PACKETS, BYTES, FIRST_NS, LAST_NS, SELECTED_NS, PRE_PACKETS, PRE_BYTES, SAMPLED_NS = range(8)
 
 # what a table counts (entries of `counters`)
-REFUSED_SAMPLES, SELECTED_COLLISIONS, EVICTIONS, RELOCATIONS = range(4)
+REFUSED_SAMPLES, SELECTED_COLLISIONS, EVICTIONS, MOVES, SELECTED_FLOWS, LOGGED = range(6)
 
-# how a slot came to its flow, for measures that keep rows of their own beside the table (`origin`)
-RESIDENT, FRESH = -1, -2
+VISITS = 96  # buckets searched for room where all slots of a flow are selected: at most two moves
 
 SELECTED = np.uint64(1 << 63)
 NONE = np.int64(-1)
@@ -80,28 +79,72 @@ def lowest(rank, one, two):
     return best
 
 
-@kernel
-def relocate(fp, rank, stats, buckets, one, two):
-    """Make room where all slots are selected: move one resident to its other bucket.
+@inline_kernel
+def victim(rank, one, two):
+    """Return the slot that a selected flow takes: the lowest of the bucket with fewer selected flows.
 
-    Returns (slot made free, slot that its resident moved to), or (-1, -1) where no resident can move. A
-    resident moves to a free slot or over the lowest non-selected one.
+    Filling both buckets evenly is what keeps the table usable to the last slots (two-choice hashing).
     """
-    for way in range(2 * WAYS):
-        slot = one + way if way < WAYS else two + way - WAYS
-        key = fp[slot]
-        if key == 0:  # blocked
-            continue
-        other = second_bucket(key, buckets)
-        if other == slot - slot % WAYS:
-            other = first_bucket(key, buckets)
-        target = lowest(rank, other, other)
+    selected = 0
+    for way in range(WAYS):
+        selected += (rank[one + way] >= SELECTED) - np.int64(rank[two + way] >= SELECTED)
+    if selected == 0:
+        return lowest(rank, one, two)
+    bucket = one if selected < 0 else two
+    return lowest(rank, bucket, bucket)
+
+
+@inline_kernel
+def other_bucket(key, slot, buckets):
+    """Return the first slot of the bucket that a resident of `slot` could move to."""
+    bucket = second_bucket(key, buckets)
+    if bucket == slot - slot % WAYS:
+        bucket = first_bucket(key, buckets)
+    return bucket
+
+
+@kernel
+def relocate(fp, rank, stats, one, two, crossing, moves, counters):
+    """Make room where all slots of a flow are selected, by moving residents to their other buckets.
+
+    Breadth first over the buckets that residents could move to, until one has a slot that is not selected; then
+    the residents on the way move by one step each. Each move is logged in `moves`, where that is not empty, as
+    (crossing, from, to). Returns the slot made free, or -1.
+    """
+    buckets = np.uint64(len(fp) // WAYS)
+    bucket = np.empty(VISITS, np.int64)
+    via = np.empty(VISITS, np.int64)  # slot whose resident would move into this bucket
+    parent = np.empty(VISITS, np.int64)
+    bucket[0], bucket[1] = one, two
+    parent[0] = parent[1] = -1
+    known = 2
+    for visit in range(VISITS):
+        if visit >= known:
+            break
+        here = bucket[visit]
+        target = lowest(rank, here, here)
         if rank[target] < SELECTED:
-            fp[target] = key
-            rank[target] = rank[slot]
-            stats[target, :] = stats[slot, :]
-            return slot, target
-    return NONE, NONE
+            step = visit
+            while parent[step] >= 0:
+                source = via[step]
+                fp[target], rank[target] = fp[source], rank[source]
+                stats[target, :] = stats[source, :]
+                if len(moves):
+                    moves[counters[LOGGED], 0] = crossing
+                    moves[counters[LOGGED], 1] = source
+                    moves[counters[LOGGED], 2] = target
+                    counters[LOGGED] += 1
+                counters[MOVES] += 1
+                target = source
+                step = parent[step]
+            return target
+        for way in range(WAYS):
+            if known < VISITS and fp[here + way] != 0:  # 0: a slot that is blocked
+                bucket[known] = other_bucket(fp[here + way], here + way, buckets)
+                via[known] = here + way
+                parent[known] = visit
+                known += 1
+    return NONE
 
 
 @kernel
@@ -109,16 +152,17 @@ def observe(
     key, kind, length, time_ns, luck,
     fp, rank, stats, counters,
     chance, heeds_tags, heeds_hints, priority, recency,
-    slot_out, origin_out,
+    slot_out, fresh_out, moves, capacity,
 ):  # fmt: skip
     """Take crossings into a table, in order; `table.Table` numbers the rules that stand at the branches.
 
     Per crossing i: `key[i]` (uint64), `kind[i]`, `length[i]` (bytes), `time_ns[i]`, `luck[i]` (uint32, uniform). An
     untagged packet of an absent flow is admitted where luck < chance. Where `slot_out` has room, the slot that
-    crossing i went to (or -1) and how the slot came to its flow are written there.
+    crossing i went to (or -1) and whether its flow is new there are written, and the moves between slots.
     """
     n = len(key)
     tells = len(slot_out) > 0
+    counters[LOGGED] = 0
     buckets = np.uint64(len(fp) // WAYS)
     far = len(fp) > 1 << 15
     for i in range(n):
@@ -144,6 +188,7 @@ def observe(
             here = rank[slot]
             if selects and here < SELECTED:
                 here |= SELECTED
+                counters[SELECTED_FLOWS] += 1
                 stats[slot, SELECTED_NS] = now
                 stats[slot, PRE_PACKETS] = stats[slot, PACKETS]
                 stats[slot, PRE_BYTES] = stats[slot, BYTES]
@@ -160,25 +205,23 @@ def observe(
             rank[slot] = here
             if tells:
                 slot_out[i] = slot
-                origin_out[i] = RESIDENT
+                fresh_out[i] = False
             continue
         if tells:
             slot_out[i] = -1
-        origin = np.int64(FRESH)
         if selects:
             if what == HINT:
                 continue
             # (b) no entry, selected: a free slot, else over the lowest non-selected one
             slot = free_slot(rank, one, two)
             if slot < 0 and priority:
-                slot = lowest(rank, one, two)
+                slot = victim(rank, one, two)
                 if rank[slot] < SELECTED:
                     counters[EVICTIONS] += 1
+                elif counters[SELECTED_FLOWS] < capacity:
+                    slot = relocate(fp, rank, stats, one, two, i, moves, counters)
                 else:
-                    slot, moved = relocate(fp, rank, stats, buckets, one, two)
-                    if slot >= 0:
-                        origin = moved
-                        counters[RELOCATIONS] += 1
+                    slot = NONE
             if slot < 0:
                 counters[SELECTED_COLLISIONS] += 1
                 continue
@@ -209,9 +252,10 @@ def observe(
         stats[slot, SAMPLED_NS] = NONE
         if selects:
             rank[slot] |= SELECTED
+            counters[SELECTED_FLOWS] += 1
             stats[slot, SELECTED_NS] = now
         else:
             stats[slot, SAMPLED_NS] = now
         if tells:
             slot_out[i] = slot
-            origin_out[i] = origin
+            fresh_out[i] = True
