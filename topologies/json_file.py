@@ -1,0 +1,126 @@
+"""A topology as JSON, in and out: the project's own format, written down in docs/topologies.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import TopologyError
+from ..fields import show, suggestion
+from .topology import Link, Topology, with_hosts
+
+KEYS = ("name", "hosts", "switches", "links", "sites", "positions")
+LINK_KEYS = ("a", "b", "latency_ms", "rate_mbps")
+
+
+def to_json(topology: Topology) -> str:
+    """Return the topology as JSON text; `from_json` of it is an equal topology."""
+    parts = {
+        "name": topology.name,
+        "switches": list(topology.switches),
+        "hosts": list(topology.hosts),
+        "links": [{key: getattr(link, key) for key in LINK_KEYS} for link in topology.links],
+        "sites": dict(topology.sites),
+        "positions": {name: list(place) for name, place in topology.positions.items()},
+    }
+    return json.dumps(parts, indent=1) + "\n"
+
+
+def load_json(path: Path) -> Topology:
+    """Read a topology from a JSON file; its name is the file's where the file gives none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TopologyError(f"{path}: cannot be read: {error}") from None
+    return from_json(text, str(path))
+
+
+def from_json(text: str, source: str = "<text>") -> Topology:
+    """Read a topology from JSON text, called `source` in messages. Hosts are added where it has none."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise TopologyError(f"{source}: not valid JSON: {error}") from None
+    _keys(document, KEYS, ("switches", "links"), source)
+    switches = tuple(_texts(document["switches"], f"{source}: switches"))
+    links = tuple(
+        _link(each, f"{source}: links[{i}]")
+        for i, each in enumerate(_list(document["links"], source, "links"))
+    )
+    if "hosts" in document:
+        hosts = tuple(_texts(document["hosts"], f"{source}: hosts"))
+    else:
+        hosts, host_links = with_hosts(switches)
+        links += host_links
+    sites, positions = _places(document, {*hosts, *switches}, source)
+    name = document.get("name", Path(source).stem)
+    if not isinstance(name, str):
+        raise TopologyError(f"{source}: name must be a text, not {show(name)}")
+    return Topology(name, hosts, switches, links, sites, positions)
+
+
+def _keys(table: Any, known: tuple[str, ...], needed: tuple[str, ...], where: str) -> None:
+    if not isinstance(table, dict):
+        raise TopologyError(f"{where}: must be an object with the keys {', '.join(known)}, not {show(table)}")
+    for key in table:
+        if key not in known:
+            raise TopologyError(
+                f"{where}: unknown key {key!r}{suggestion(key, known)}; keys are {', '.join(known)}"
+            )
+    for key in needed:
+        if key not in table:
+            raise TopologyError(f"{where}: {key} is missing")
+
+
+def _list(value: Any, source: str, key: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise TopologyError(f"{source}: {key} must be a list, not {show(value)}")
+    return value
+
+
+def _texts(value: Any, where: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise TopologyError(f"{where} must be a list of device names, not {show(value)}")
+    return value
+
+
+def _link(value: Any, where: str) -> Link:
+    _keys(value, LINK_KEYS, LINK_KEYS, where)
+    for key in ("a", "b"):
+        if not isinstance(value[key], str):
+            raise TopologyError(f"{where}.{key} must be a device name, not {show(value[key])}")
+    return Link(value["a"], value["b"], *(_number(value[key], f"{where}.{key}") for key in LINK_KEYS[2:]))
+
+
+def _number(value: Any, where: str) -> float:
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    except OverflowError:
+        pass
+    raise TopologyError(f"{where} must be a number, not {show(value)}")
+
+
+def _places(
+    document: Mapping[str, Any], devices: set[str], source: str
+) -> tuple[dict[str, str], dict[str, tuple[float, float]]]:
+    tables: dict[str, dict[str, Any]] = {}
+    for key in ("sites", "positions"):
+        table = document.get(key, {})
+        if not isinstance(table, dict) or not table.keys() <= devices:
+            raise TopologyError(f"{source}: {key} must be an object with a key for some of the devices")
+        tables[key] = table
+    for device, site in tables["sites"].items():
+        if not isinstance(site, str):
+            raise TopologyError(f"{source}: sites.{device} must be a text, not {show(site)}")
+    positions = {}
+    for device, place in tables["positions"].items():
+        if not isinstance(place, list) or len(place) != 2:
+            raise TopologyError(
+                f"{source}: positions.{device} must be a list of two numbers, not {show(place)}"
+            )
+        x, y = (_number(each, f"{source}: positions.{device}") for each in place)
+        positions[device] = (x, y)
+    return tables["sites"], positions
