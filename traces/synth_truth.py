@@ -1,0 +1,150 @@
+"""The truth of a synthetic trace: which flows are lossy, which sources scan, which servers are flooded, elephants.
+
+Tables are dictionaries of columns of equal length. Times are those of the trace's packets, counts are of packets
+that are in the trace: an event that the end of the trace cuts short has what there is of it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .key_kernels import hash_five_tuples
+from .packets import PacketBatch, address_text
+from .synth_kernels import FLOW
+
+if TYPE_CHECKING:
+    from .injections import Injection
+    from .synth import SynthOptions
+
+KIND_TABLES = {"scanner": "scanners", "syn-flood": "syn_floods", "elephant": "elephants"}
+
+
+class Truth:
+    """What was put into a trace, gathered while it is made."""
+
+    def __init__(self, options: SynthOptions, scan_ports: tuple[int, ...], epoch_ns: int) -> None:
+        self._options = options
+        self._scan_ports = scan_ports
+        self._epoch_ns = epoch_ns
+        self._events: list[dict[str, Any]] = []
+        self._lossy: list[NDArray[np.void]] = []
+        self._packets = 0
+        self._bytes = 0
+
+    @property
+    def events(self) -> int:
+        """How many events have begun."""
+        return len(self._events)
+
+    def count(self, batch: PacketBatch) -> None:
+        """Count the packets of a batch."""
+        self._packets += len(batch)
+        self._bytes += int(batch.ip_bytes.sum())
+
+    def began(self, event: Injection) -> None:
+        """Note an event, with the fields that its kind has."""
+        flow = event.flows[0]
+        src, dst = (address_text(flow[f"{side}_high"], flow[f"{side}_low"]) for side in ("src", "dst"))
+        row: dict[str, Any] = {"kind": event.kind, "start_ns": event.start_ns + self._epoch_ns, "packets": 0}
+        if event.kind == "scanner":
+            row |= {"src": src, "ports": list(self._scan_ports)}
+        elif event.kind == "syn-flood":
+            row |= {"dst": dst, "dst_port": int(flow["dst_port"])}
+        else:
+            row |= {
+                "src": src,
+                "dst": dst,
+                "src_port": int(flow["src_port"]),
+                "dst_port": int(flow["dst_port"]),
+            }
+            row |= {"key": int(flow_keys_of(event.flows[:1])[0])}
+        self._events.append(row)
+
+    def ended(self, flows: NDArray[np.void]) -> None:
+        """Take in flows that are over, or that the end of the trace cuts short."""
+        for flow in flows[flows["injected"] > 0]:
+            self._events[int(flow["injected"]) - 1]["packets"] = int(flow["sent"])
+        lossy = flows[flows["retransmitted"] > 0]
+        if len(lossy):
+            self._lossy.append(lossy[list(LOSSY_FIELDS)].copy())
+
+    def tables(self) -> dict[str, Any]:
+        """Return options, totals and the tables `lossy_flows`, `scanners`, `syn_floods` and `elephants`."""
+        made: dict[str, Any] = {
+            "options": asdict(self._options),
+            "packets": self._packets,
+            "bytes": self._bytes,
+            "lossy_flows": self._lossy_table(),
+        }
+        for kind, name in KIND_TABLES.items():
+            rows = [row for row in self._events if row["kind"] == kind and row["packets"]]
+            columns = [column for column in rows[0] if column != "kind"] if rows else []
+            made[name] = {column: [row[column] for row in rows] for column in columns}
+        return made
+
+    def _lossy_table(self) -> dict[str, Any]:
+        """Return the columns of the flows that sent a packet again, by first packet."""
+        flows = np.concatenate([np.zeros(0, FLOW)[list(LOSSY_FIELDS)], *self._lossy])
+        flows = flows[np.argsort(flows["first_ns"], kind="stable")]
+        return {
+            "key": flow_keys_of(flows),
+            "src": words(flows, "src"),
+            "dst": words(flows, "dst"),
+            "src_port": flows["src_port"].copy(),
+            "dst_port": flows["dst_port"].copy(),
+            "protocol": flows["protocol"].copy(),
+            "packets": flows["sent"] - flows["before"],
+            "retransmissions": flows["retransmitted"].copy(),
+        }
+
+
+LOSSY_FIELDS = (
+    "src_high",
+    "src_low",
+    "dst_high",
+    "dst_low",
+    "src_port",
+    "dst_port",
+    "protocol",
+    "first_ns",
+    "sent",
+    "before",
+    "retransmitted",
+)
+
+
+def words(flows: NDArray[np.void], side: str) -> NDArray[np.uint64]:
+    """Return the addresses of one side of flows as (high, low) words, shape (flows, 2)."""
+    return np.stack([flows[f"{side}_high"], flows[f"{side}_low"]], axis=1)
+
+
+def flow_keys_of(flows: NDArray[np.void]) -> NDArray[np.uint64]:
+    """Return the five-tuple keys of flows, the same that `keys.flow_keys` gives for their packets."""
+    keys = np.empty(len(flows), np.uint64)
+    ports = (np.ascontiguousarray(flows[name]) for name in ("src_port", "dst_port", "protocol"))
+    hash_five_tuples(words(flows, "src"), words(flows, "dst"), *ports, keys)
+    return keys
+
+
+def write_truth(truth: dict[str, Any], trace: str | Path) -> list[Path]:
+    """Write the truth beside a trace: TRACE.truth.json, and the lossy flows as TRACE.lossy.parquet.
+
+    Addresses are written as text. Returns the paths written.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    json_path, parquet_path = Path(f"{trace}.truth.json"), Path(f"{trace}.lossy.parquet")
+    flows = dict(truth["lossy_flows"])
+    for side in ("src", "dst"):
+        flows[side] = [address_text(high, low) for high, low in flows[side]]
+    pyarrow.parquet.write_table(pyarrow.table(flows), parquet_path)
+    rest = truth | {"lossy_flows": {"flows": len(flows["key"]), "table": parquet_path.name}}
+    json_path.write_text(json.dumps(rest, indent=1) + "\n")
+    return [json_path, parquet_path]
