@@ -25,7 +25,7 @@ FLOORS = {
     "traces": 0,
     "topologies": 0,
 }
-GROUND = {"errors", "kernels", "keys", "_version"}
+GROUND = {"errors", "fields", "kernels", "_version"}
 """Modules below every room: they import nothing of mozart but each other."""
 
 

@@ -1,0 +1,53 @@
+"""The loss event: a flow that retransmits a large share of its packets.
+
+1. A TCP segment with payload whose sequence number is below the highest end seen for its flow (modulo 2^32) counts as
+   retransmitted. A segment ends at its sequence number plus its payload, plus one each for SYN and FIN.
+2. Where the network itself drops packets (`mozart replay --loss`), the sender's notice of a drop counts as one
+   retransmission, for every protocol; it comes one round trip after the packet.
+3. The event is true while packets >= `min_packets` and retransmitted / packets >= `threshold`.
+
+Sequence numbers are compared as RFC 1982 does: the difference as a signed 32-bit number.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..fields import Field
+from .loss_kernels import retransmissions
+from .selector import Selector, Sightings
+
+
+class Loss(Selector):
+    """Selects flows that lose packets, by their retransmissions."""
+
+    event = "loss"
+    parameters: ClassVar = {
+        "threshold": Field(float, "share of packets retransmitted", 0.02, above=0, maximum=1, percent=True),
+        "min_packets": Field(int, "packets of a flow before it is judged", 20, minimum=1),
+    }
+    threshold: float
+    min_packets: int
+
+    def allocate(self, rows: int) -> None:
+        """Keep packets, retransmissions and the highest end of each flow."""
+        self.packets = np.zeros(rows, np.int64)
+        self.retransmitted = np.zeros(rows, np.int64)
+        self.highest_end = np.zeros(rows, np.uint32)
+
+    def concerns(self, seen: Sightings) -> NDArray[np.bool_]:
+        """Every packet and every notice of a drop."""
+        return np.ones(len(seen.key), np.bool_)
+
+    def detect(
+        self, seen: Sightings, row: NDArray[np.int64], fresh: NDArray[np.bool_], true: NDArray[np.bool_]
+    ) -> None:
+        """Count packets and retransmissions, and compare their ratio."""
+        p = seen.packets
+        retransmissions(
+            row, fresh, seen.lost, p.protocol, p.tcp_seq, p.tcp_flags, p.payload_bytes,
+            self.packets, self.retransmitted, self.highest_end, self.threshold, self.min_packets, true,
+        )  # fmt: skip

@@ -1,0 +1,114 @@
+"""Selections: which flows are selected by now, at which device, and which packets therefore leave with a tag.
+
+1. Where the event is true for a flow at a device that has not selected it, the flow is selected there, at the time of
+   that packet: a *selection* (key, device, time). That packet is the last that can leave untagged.
+2. A selection lasts `hold_s` after the event was last true; a later event makes a new selection.
+3. A packet of a selected flow leaves the device tagged if it comes after that packet and, with a detection delay,
+   not before the selection's time plus the delay.
+4. A packet whose reverse flow is selected at the device leaves it with a reverse tag, by the same rule.
+
+Several delays are kept side by side: bit d of a mask is set where rule 3 holds with the delay number d.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import selection_kernels as sk
+
+MAX_DELAYS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """What the selections mean for each sighting, as masks over the delays; and which flows they are about."""
+
+    forward: NDArray[np.uint8]
+    """The packet leaves the selector's device tagged."""
+    reverse: NDArray[np.uint8]
+    """The packet leaves the device with a tag for the reverse flow."""
+    after: NDArray[np.uint8]
+    """The packet's flow is selected by now at some device, whether or not this packet crosses it."""
+    flow: NDArray[np.int32]
+    """Number of the packet's flow in `Selections.flows`, or -1 where it never was selected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """That a flow was selected, where and when."""
+
+    flow: int
+    where: int
+    time_ns: int
+    row: int
+    """Index of the completing packet in the sightings."""
+
+
+class Selections:
+    """The flows that the selectors of one task have selected."""
+
+    def __init__(self, hold_s: float, delays_ms: tuple[float, ...]) -> None:
+        """Start with none; `delays_ms` are the detection delays that are kept side by side, eight at most."""
+        if not 1 <= len(delays_ms) <= MAX_DELAYS:
+            raise ValueError(f"between 1 and {MAX_DELAYS} detection delays can be kept, not {len(delays_ms)}")
+        self.hold_ns = int(hold_s * 1e9)
+        self.delays_ns = np.array([int(d * 1e6) for d in delays_ms], np.int64)
+        self.fp = np.zeros(1 << 12, np.uint64)
+        self.entry = np.zeros(1 << 12, np.int32)
+        # by entry: a (flow, device) pair, and one with device -1 for the flow anywhere
+        self.flow = np.zeros(0, np.int32)
+        self.since_ns = np.zeros(0, np.int64)
+        self.last_true_ns = np.zeros(0, np.int64)
+        self.entries = 0
+        self.flows = np.zeros(0, np.uint64)
+        """Key of each selected flow, by its number."""
+        self.flow_count = 0
+
+    def keys(self) -> NDArray[np.uint64]:
+        """Return the keys of all flows that were selected so far, by number."""
+        return self.flows[: self.flow_count]
+
+    def select(
+        self,
+        key: NDArray[np.uint64],
+        where: NDArray[np.int32],
+        reverse_key: NDArray[np.uint64],
+        reverse_where: NDArray[np.int32],
+        true: NDArray[np.bool_],
+        time_ns: NDArray[np.int64],
+    ) -> tuple[Tags, list[Selection]]:
+        """Take sightings in order: tag them by what is selected so far, and select where the event is true.
+
+        `reverse_where` is the device that selects for the reverse flow, where this packet crosses it, else -1.
+        """
+        n = len(key)
+        tags = Tags(*(np.zeros(n, np.uint8) for _ in range(3)), np.full(n, -1, np.int32))
+        self._make_room(2 * int(np.count_nonzero(true)))
+        made = np.zeros((int(np.count_nonzero(true)), 4), np.int64)
+        self.entries, self.flow_count, selected = sk.select(
+            key, where, reverse_key, reverse_where, true, time_ns, self.hold_ns, self.delays_ns,
+            self.fp, self.entry, self.flow, self.since_ns, self.last_true_ns, self.entries,
+            self.flows, self.flow_count, tags.forward, tags.reverse, tags.after, tags.flow, made,
+        )  # fmt: skip
+        return tags, [Selection(*(int(v) for v in row)) for row in made[:selected]]
+
+    def active_flows(self, start_ns: int, end_ns: int) -> NDArray[np.int32]:
+        """Return the numbers of the flows that are selected at some time in [start, end)."""
+        n = self.entries
+        on = (self.since_ns[:n] < end_ns) & (self.last_true_ns[:n] + self.hold_ns >= start_ns)
+        return np.unique(self.flow[:n][on])
+
+    def _make_room(self, more: int) -> None:
+        """Grow so that `more` entries can come without a table over half full."""
+        if self.entries + more > len(self.flow):
+            size = max(2 * len(self.flow), self.entries + more, 1024)
+            self.flow, self.flows = np.resize(self.flow, size), np.resize(self.flows, size)
+            self.since_ns, self.last_true_ns = np.resize(self.since_ns, size), np.resize(self.last_true_ns, size)
+        if 2 * (self.entries + more) > len(self.fp):
+            fp, entry = self.fp, self.entry
+            size = 1 << (4 * (self.entries + more) - 1).bit_length()
+            self.fp, self.entry = np.zeros(size, np.uint64), np.zeros(size, np.int32)
+            sk.rehash(fp, entry, self.fp, self.entry)

@@ -1,0 +1,105 @@
+"""Hot loops of the set of selected flows (`selection.py` has the numbered rules)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..kernels import inline_kernel, kernel, mix64
+
+ANYWHERE = np.int64(-1)
+ODD = np.uint64(0x9E3779B97F4A7C15)
+
+
+@inline_kernel
+def at_device(key, where):
+    """Return the fingerprint of a (flow, device) pair, never 0; device -1 stands for anywhere."""
+    value = mix64(key ^ (np.uint64(where + 2) * ODD))
+    if value == np.uint64(0):
+        value = np.uint64(1)
+    return value
+
+
+@inline_kernel
+def probe(fp, print_):
+    """Return the slot that holds a fingerprint, or the free one where it would go."""
+    mask = np.int64(len(fp) - 1)
+    slot = np.int64(print_ >> np.uint64(7)) & mask
+    while fp[slot] != np.uint64(0) and fp[slot] != print_:
+        slot = (slot + 1) & mask
+    return slot
+
+
+@kernel
+def rehash(fp, entry, new_fp, new_entry):
+    """Move all fingerprints to a larger table."""
+    for i in range(len(fp)):
+        if fp[i] != np.uint64(0):
+            slot = probe(new_fp, fp[i])
+            new_fp[slot] = fp[i]
+            new_entry[slot] = entry[i]
+
+
+@inline_kernel
+def in_force(since_ns, last_true_ns, hold_ns, delays_ns, now):
+    """Return the mask of delays with which a selection makes packets leave tagged now (rules 2 and 3)."""
+    mask = np.uint8(0)
+    if now <= last_true_ns + hold_ns:
+        for d in range(len(delays_ns)):
+            if now >= since_ns + delays_ns[d]:
+                mask |= np.uint8(1 << d)
+    return mask
+
+
+@kernel
+def select(
+    key, where, reverse_key, reverse_where, true, time_ns, hold_ns, delays_ns,
+    fp, entry, flow, since_ns, last_true_ns, entries, flows, flow_count,
+    forward, reverse, after, packet_flow, made,
+):  # fmt: skip
+    """Take sightings in order; returns (entries, flows, selections) so far. `made` gets (flow, where, time, row)."""
+    selections = 0
+    for i in range(len(key)):
+        now = time_ns[i]
+        slot = probe(fp, at_device(key[i], ANYWHERE))
+        if fp[slot] != np.uint64(0):
+            e = entry[slot]
+            packet_flow[i] = flow[e]
+            after[i] = in_force(since_ns[e], last_true_ns[e], hold_ns, delays_ns, now)
+            if where[i] >= 0 and after[i]:
+                here = probe(fp, at_device(key[i], where[i]))
+                if fp[here] != np.uint64(0):
+                    e = entry[here]
+                    forward[i] = in_force(since_ns[e], last_true_ns[e], hold_ns, delays_ns, now)
+        if reverse_where[i] >= 0:
+            there = probe(fp, at_device(reverse_key[i], reverse_where[i]))
+            if fp[there] != np.uint64(0):
+                e = entry[there]
+                reverse[i] = in_force(since_ns[e], last_true_ns[e], hold_ns, delays_ns, now)
+        if not true[i]:
+            continue
+        # rules 1 and 2, for the flow anywhere and for the flow at this device
+        for device in (ANYWHERE, np.int64(where[i])):
+            print_ = at_device(key[i], device)
+            slot = probe(fp, print_)
+            if fp[slot] == np.uint64(0):
+                if device == ANYWHERE:
+                    flows[flow_count] = key[i]
+                    packet_flow[i] = flow_count
+                    flow_count += 1
+                fp[slot] = print_
+                entry[slot] = entries
+                flow[entries] = packet_flow[i]
+                since_ns[entries] = now
+                last_true_ns[entries] = -hold_ns - 1 - (1 << 62)
+                entries += 1
+            e = entry[slot]
+            if now > last_true_ns[e] + hold_ns:
+                since_ns[e] = now
+                if device != ANYWHERE:
+                    made[selections, 0] = packet_flow[i]
+                    made[selections, 1] = device
+                    made[selections, 2] = now
+                    made[selections, 3] = i
+                    selections += 1
+            last_true_ns[e] = now
+    return entries, flow_count, selections

@@ -1,0 +1,92 @@
+"""What a selector is: an event detector with bounded state for each flow. One small contract a plug-in.
+
+A selector sees the packets that cross its device, in order, and says of each whether the event is now true for the
+packet's flow; `selection.py` makes selections of that, with their hold and delay. To add one: name the event and its
+parameters, allocate state for a number of rows, and write `detect`, where `row[i]` is the state row of packet i's
+flow and `fresh[i]` says that the row is new to the flow (start it anew). Then add the class to `events.EVENTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..fields import Field
+from ..traces.packets import PacketBatch
+from . import state_kernels
+
+
+@dataclass(frozen=True, slots=True)
+class Sightings:
+    """What the selectors of one task see, in order; all columns have the length of the batch."""
+
+    packets: PacketBatch
+    key: NDArray[np.uint64]
+    """Flow key of each packet (traces/keys.py)."""
+    where: NDArray[np.int32]
+    """Number of the device whose selector the packet crosses, or -1 where it crosses none."""
+    lost: NDArray[np.bool_]
+    """The row is no packet but the sender's notice that this packet was dropped; it stands at the time of the notice."""
+
+
+class Selector:
+    """What a plug-in implements, and the state table that all of them share.
+
+    State is bounded: `memory_entries` flows a device, eight to a bucket (rounded down to whole buckets); where a
+    bucket is full the flow seen least recently is forgotten, and `evicted` counts it.
+    """
+
+    event = ""
+    default_key = "five-tuple"
+    parameters: Mapping[str, Field] = {}
+
+    def __init__(self, devices: int, memory_entries: int, **parameters: Any) -> None:
+        """Make the selectors of a task on a number of devices, with the values of `parameters`."""
+        for name, field in self.parameters.items():
+            setattr(self, name, parameters.pop(name, field.default))
+        if parameters:
+            raise TypeError(f"selector {self.event} has no parameter {', '.join(parameters)}")
+        ways = min(memory_entries, state_kernels.WAYS)
+        self.ways = ways
+        self.buckets = memory_entries // ways
+        rows = devices * self.buckets * ways
+        self.fp = np.zeros(rows, np.uint64)
+        self.seen_ns = np.zeros(rows, np.int64)
+        self.counters = np.zeros(1, np.int64)
+        self.allocate(rows)
+
+    @property
+    def evicted(self) -> int:
+        """Number of times that a flow's state was given up for want of memory."""
+        return int(self.counters[0])
+
+    def events(self, seen: Sightings) -> NDArray[np.bool_]:
+        """Return for each sighting whether the event is now true for its flow."""
+        n = len(seen.key)
+        row, fresh, true = np.empty(n, np.int64), np.zeros(n, np.bool_), np.zeros(n, np.bool_)
+        state_kernels.locate(
+            seen.key, np.where(self.concerns(seen), seen.where, -1), seen.packets.time_ns,
+            self.fp, self.seen_ns, self.buckets, self.ways, self.counters, row, fresh,
+        )  # fmt: skip
+        self.detect(seen, row, fresh, true)
+        return true
+
+    # what a plug-in writes
+
+    def allocate(self, rows: int) -> None:
+        """Make state for a number of flows."""
+        raise NotImplementedError
+
+    def concerns(self, seen: Sightings) -> NDArray[np.bool_]:
+        """Return which sightings bear on the event; others take no state. Default: all packets, no loss notices."""
+        return ~seen.lost
+
+    def detect(
+        self, seen: Sightings, row: NDArray[np.int64], fresh: NDArray[np.bool_], true: NDArray[np.bool_]
+    ) -> None:
+        """Set `true[i]` where the event is true at sighting i; `row[i]` is -1 where it does not concern the event."""
+        raise NotImplementedError
