@@ -49,7 +49,7 @@ class PcapWriter:
         while done < len(batch):
             rest = batch[done:]
             packets, words, refused = write_records(*rest.columns(), self._buffer)
-            self._file.write(memoryview(self._buffer)[:words].cast("B"))
+            self._file.write(self._buffer[:words].data.cast("B"))
             self.packets += packets
             done += packets
             if refused:

@@ -1,0 +1,131 @@
+"""The `mozart` command: which subcommands there are, and how each way of ending becomes an exit status.
+
+A subcommand is a line in `COMMANDS` and a module with two functions, `add_arguments(parser)` and
+`run(args) -> int`. The module is imported when its subcommand is chosen, so that `mozart --help` answers
+before numpy and numba are in memory. Results go to standard output, all else to standard error.
+
+Exit status: 0 done, 1 failed, 2 bad usage or bad input, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ._version import __version__
+from .errors import MozartError
+
+FAILED, INTERRUPTED = 1, 130
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand: what the list of commands says of it, and the module that does it."""
+
+    help: str
+    module: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Subcommands under a common word."""
+
+    help: str
+    commands: Mapping[str, Command]
+
+
+COMMANDS: dict[str, Command | Group] = {
+    "trace": Group(
+        "look into packet traces, cut, convert and make them",
+        {
+            "info": Command("say what is in a trace: flows, rates, sizes, protocols", ".traces.info_command"),
+            "slice": Command("cut a part out of a trace, and stretch time", ".traces.slice_command"),
+            "convert": Command("turn traces into pcap or Parquet columns", ".traces.convert_command"),
+            "synth": Command("make backbone-like traffic from a seed", ".traces.synth_command"),
+        },
+    ),
+}
+
+
+class LateParser(argparse.ArgumentParser):
+    """A parser that imports a command's module, for its arguments, when it is first asked to parse."""
+
+    command: Command | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Declare the command's arguments, then parse."""
+        if self.command is not None:
+            module = importlib.import_module(self.command.module, __package__)
+            self.command = None
+            module.add_arguments(self)
+            self.set_defaults(run=module.run)
+        return super().parse_known_args(args, namespace)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Make the parser of the whole command line; nothing heavy is imported."""
+    parser = argparse.ArgumentParser(
+        prog="mozart",
+        description="Temporally coordinated measurement: selectors detect events, monitors record the flows.",
+    )
+    parser.add_argument("--version", action="version", version=f"mozart {__version__}")
+    add_commands(parser, COMMANDS)
+    return parser
+
+
+def add_commands(parser: argparse.ArgumentParser, commands: Mapping[str, Command | Group]) -> None:
+    """Add the subcommands of a table to a parser."""
+    choices = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=LateParser
+    )
+    for name, command in commands.items():
+        child = choices.add_parser(name, help=command.help, description=sentence(command.help))
+        if isinstance(command, Group):
+            add_commands(child, command.commands)
+        else:
+            child.command = command
+
+
+def sentence(text: str) -> str:
+    """Turn the words in a list of commands into a sentence."""
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    try:
+        args = build_parser().parse_args(argv)
+        status: int = args.run(args)
+        sys.stdout.flush()
+        return status
+    except MozartError as error:
+        say(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        say("stopped by Ctrl-C")
+        return INTERRUPTED
+    except BrokenPipeError:
+        quiet_stdout()
+        return FAILED
+    except OSError as error:
+        say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return FAILED
+
+
+def say(message: str) -> None:
+    """Write a message for people to standard error."""
+    print(f"mozart: {message}", file=sys.stderr)
+
+
+def quiet_stdout() -> None:
+    """Point standard output nowhere, so that Python does not complain at its exit about a closed pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""Packets as Parquet columns, streamed by row groups.
+
+The columns are those of `packets.COLUMNS`, with the same names and integer types. Addresses are 16 bytes in
+network order (fixed-size binary), an IPv4 address a.b.c.d being ::ffff:a.b.c.d: text would cost more to make
+than all the rest. In Python, `ipaddress.IPv6Address(value)` turns one into its usual form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import parquet
+
+from ..errors import TraceError
+from .output import OutputFile
+from .packets import COLUMNS, PacketBatch, concatenate
+
+ROW_GROUP_PACKETS = 1 << 20
+ADDRESS = pa.binary(16)
+
+
+def schema() -> pa.Schema:
+    """Return the Parquet schema, made of the one packet layout."""
+    return pa.schema(
+        pa.field(
+            name,
+            ADDRESS if words == 2 else pa.from_numpy_dtype(np.dtype(dtype)),
+            nullable=False,
+            metadata={
+                "meaning": "address in network order, IPv4 as ::ffff:a.b.c.d" if words == 2 else meaning
+            },
+        )
+        for name, (dtype, words, meaning) in COLUMNS.items()
+    )
+
+
+class ParquetWriter:
+    """A Parquet file of packets being written; it appears under its name when closed without an error."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.packets = 0
+        self._file = OutputFile(path)
+        self._writer = parquet.ParquetWriter(self._file.stream, schema(), compression="zstd")
+        self._pending: list[PacketBatch] = []
+        self._pending_packets = 0
+
+    def write(self, batch: PacketBatch) -> None:
+        """Append packets; they are copied until they fill a row group."""
+        for start in range(0, len(batch), ROW_GROUP_PACKETS):
+            piece = batch[start : start + ROW_GROUP_PACKETS]
+            self._pending.append(piece.copy())
+            self._pending_packets += len(piece)
+            if self._pending_packets >= ROW_GROUP_PACKETS:
+                self._write_row_group()
+        self.packets += len(batch)
+
+    def close(self) -> None:
+        """Finish the file and give it its name."""
+        if self._pending:
+            self._write_row_group()
+        self._writer.close()
+        self._file.keep()
+
+    def discard(self) -> None:
+        """Stop writing, and leave nothing under the file's name."""
+        self._writer.close()
+        self._file.discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+    def _write_row_group(self) -> None:
+        batch = concatenate(self._pending)
+        self._pending, self._pending_packets = [], 0
+        arrays = [to_arrow(getattr(batch, name), words) for name, (_, words, _) in COLUMNS.items()]
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=schema()), row_group_size=len(batch))
+
+
+class ParquetReader:
+    """The packets of Parquet files, as batches in time order; it has the attributes of a `TraceReader`."""
+
+    def __init__(self, *paths: str | Path, batch_packets: int = 65536) -> None:
+        self.packets = 0
+        self.reordered = 0
+        self.skipped: dict[str, int] = {}
+        self._last_ns = np.iinfo(np.int64).min
+        self._batches = self._read(paths, batch_packets)
+
+    def __iter__(self) -> Iterator[PacketBatch]:
+        return self
+
+    def __next__(self) -> PacketBatch:
+        return next(self._batches)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._batches.close()
+
+    def _read(self, paths: tuple[str | Path, ...], batch_packets: int) -> Any:
+        for path in paths:
+            try:
+                yield from self._read_file(path, batch_packets)
+            except (pa.ArrowException, OSError) as error:
+                raise TraceError(f"{path}: cannot be read as Parquet: {error}") from error
+
+    def _read_file(self, path: str | Path, batch_packets: int) -> Iterator[PacketBatch]:
+        with parquet.ParquetFile(path, memory_map=True) as file:
+            missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
+            if missing:
+                raise TraceError(
+                    f"{path}: has no column {', '.join(missing)}; a trace needs {', '.join(COLUMNS)}"
+                )
+            for rows in file.iter_batches(batch_packets, columns=list(COLUMNS)):
+                batch = from_arrow(rows.cast(schema()), path)
+                self._check_order(batch, path)
+                self.packets += len(batch)
+                yield batch
+
+    def _check_order(self, batch: PacketBatch, path: str | Path) -> None:
+        falls = np.flatnonzero(np.diff(batch.time_ns, prepend=self._last_ns) < 0)
+        if len(falls):
+            row = self.packets + int(falls[0])
+            raise TraceError(f"{path}: time_ns falls at packet {row + 1}; sort the packets by time_ns first")
+        if len(batch):
+            self._last_ns = int(batch.time_ns[-1])
+
+
+def to_arrow(column: NDArray[Any], words: int) -> pa.Array:
+    """Turn a column of the layout into an Arrow array."""
+    if words == 1:
+        return pa.array(column)
+    data = pa.py_buffer(column.astype(">u8").tobytes())
+    return pa.FixedSizeBinaryArray.from_buffers(ADDRESS, len(column), [None, data])
+
+
+def from_arrow(rows: pa.RecordBatch, path: str | Path) -> PacketBatch:
+    """Turn Arrow columns into a batch."""
+    columns = {}
+    for name, (dtype, words, _) in COLUMNS.items():
+        array = rows.column(name)
+        if array.null_count:
+            raise TraceError(
+                f"{path}: column {name} has empty cells; a packet needs all of {', '.join(COLUMNS)}"
+            )
+        if words == 1:
+            columns[name] = array.to_numpy(zero_copy_only=False)
+        else:
+            start = array.offset * 16
+            data = array.buffers()[1][start : start + len(array) * 16]
+            columns[name] = np.frombuffer(data, ">u8").reshape(-1, 2).astype(dtype)
+    return PacketBatch.of(**columns)

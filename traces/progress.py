@@ -1,0 +1,28 @@
+"""A progress line on a terminal, and nothing elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+
+from .packets import PacketBatch
+
+
+def watched(batches: Iterable[PacketBatch], label: str) -> Iterator[PacketBatch]:
+    """Yield the batches; where standard error is a terminal, show packets, rate and time meanwhile."""
+    if not sys.stderr.isatty():
+        yield from batches
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(label)
+        packets = 0
+        for batch in batches:
+            packets += len(batch)
+            elapsed_s = progress.tasks[task].elapsed or 0.0
+            rate = f", {packets / elapsed_s:,.0f} packets/s" if elapsed_s > 0 else ""
+            progress.update(task, description=f"{label} {packets:,} packets{rate}")
+            yield batch

@@ -1,0 +1,63 @@
+"""`mozart trace slice`: a part of a trace, by time or by packets, with its time stretched."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..errors import SpecError
+from .formats import check_output, open_trace
+from .rewrite import add_output_arguments, rewrite
+
+EXAMPLES = """examples:
+  mozart trace slice day.pcap.gz minute.pcap.gz --start 60 --end 120
+  mozart trace slice day.pcap.gz first.pcap --packets :100000
+  mozart trace slice fast.pcap slow.pcap --stretch 10"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `mozart trace slice`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EXAMPLES
+    add_output_arguments(parser)
+    parser.add_argument(
+        "--start", type=float, metavar="S", help="first second to take (0 is the first packet)"
+    )
+    parser.add_argument("--end", type=float, metavar="S", help="second to end before")
+    parser.add_argument(
+        "--packets",
+        metavar="A:B",
+        help="instead of times: packets A (from 0) to before B; either may be left out",
+    )
+    parser.add_argument(
+        "--stretch", type=float, default=1.0, metavar="F", help="multiply the gaps between packets by F"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the part of the trace."""
+    if args.packets is not None and (args.start is not None or args.end is not None):
+        raise SpecError(
+            "--packets goes without --start and --end: cut by one of them, then the result by the other"
+        )
+    check_output(args.out, args.force)
+    from .slice import Cut, cut
+
+    first_packet, end_packet = packet_range(args.packets or ":")
+    what = Cut(args.start or 0.0, args.end, first_packet, end_packet, args.stretch)
+    with open_trace(args.input) as trace:
+        rewrite(trace, cut(trace, what), args.out)
+    return 0
+
+
+def packet_range(text: str) -> tuple[int, int | None]:
+    """Read "A:B", ":B" or "A:" as (first packet, packet to end before).
+
+    Raises SpecError for anything else.
+    """
+    first, colon, end = text.partition(":")
+    try:
+        if not colon:
+            raise ValueError
+        return int(first or 0), int(end) if end else None
+    except ValueError:
+        raise SpecError(f"--packets {text}: give A:B, such as 0:1000, :1000 or 1000:") from None
