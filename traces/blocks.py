@@ -1,0 +1,125 @@
+"""A trace file as a window that slides over its bytes, filled ahead by a thread.
+
+The file formats see `buffer[position:end]` and move `position`; `advance` brings the next block and keeps
+what has not been used yet in front of it. Three buffers are used in turn, so memory stays the same whatever
+the file's size, and reading and decompressing run on another core than parsing.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import TraceError
+from .compression import ByteStream, open_stream
+
+BLOCK_BYTES = 1 << 20
+MOST_RECORD_BYTES = 1 << 20
+"""Longest record of a trace; what claims to be longer is damage."""
+BUFFERS = 3
+
+
+class Window:
+    """The bytes of one file from front to back, a block at a time.
+
+    `buffer[position:end]` has been read and not been used; `origin` is the place of `buffer[0]` in the file's
+    plain bytes. A position behind `end` means that bytes not read yet are not wanted.
+    """
+
+    def __init__(self, path: str, block_bytes: int = BLOCK_BYTES) -> None:
+        self.name = "standard input" if path == "-" else path
+        self.buffer: NDArray[np.uint8] = np.empty(0, np.uint8)
+        self.position = 0
+        self.end = 0
+        self.origin = 0
+        self._free: queue.SimpleQueue[NDArray[np.uint8] | None] = queue.SimpleQueue()
+        self._filled: queue.SimpleQueue[tuple[NDArray[np.uint8], int] | Exception | None] = (
+            queue.SimpleQueue()
+        )
+        for _ in range(BUFFERS):
+            self._free.put(np.empty(MOST_RECORD_BYTES + block_bytes, np.uint8))
+        stream = open_stream(path)
+        self._thread = threading.Thread(
+            target=_fill, args=(stream, self._free, self._filled), name=f"read {self.name}", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def offset(self) -> int:
+        """Where `position` is in the file's plain bytes."""
+        return self.origin + self.position
+
+    @property
+    def read_bytes(self) -> int:
+        """How many plain bytes of the file have been used or stand in the window."""
+        return self.origin + self.end
+
+    def advance(self) -> bool:
+        """Bring the next block behind the bytes not used yet; False at the end of the file.
+
+        Raises TraceError where the stream is damaged there.
+        """
+        arrived = self._filled.get()
+        if not isinstance(arrived, tuple):
+            self._filled.put(arrived)  # the end stays the end
+            if arrived is not None:
+                raise arrived
+            return False
+        block, count = arrived
+        kept = max(self.end - self.position, 0)
+        front = MOST_RECORD_BYTES - kept
+        block[front:MOST_RECORD_BYTES] = self.buffer[self.end - kept : self.end]
+        self.origin += self.end - MOST_RECORD_BYTES
+        beyond = max(self.position - self.end, 0)
+        if len(self.buffer):
+            self._free.put(self.buffer)
+        self.buffer, self.position, self.end = block, front + beyond, MOST_RECORD_BYTES + count
+        return True
+
+    def need(self, count: int) -> bool:
+        """Bring blocks until `count` bytes stand in the window; False where the file ends before."""
+        while self.end - self.position < count:
+            if not self.advance():
+                return False
+        return True
+
+    def close(self) -> None:
+        """Stop reading ahead; the thread closes the file. A pipe that gives nothing is not waited for."""
+        self._free.put(None)
+        self._thread.join(timeout=1.0)
+
+
+def _fill(
+    stream: ByteStream,
+    free: queue.SimpleQueue[NDArray[np.uint8] | None],
+    filled: queue.SimpleQueue[tuple[NDArray[np.uint8], int] | Exception | None],
+) -> None:
+    """Read block after block until the end, an error, or a request to stop (None instead of a buffer)."""
+    end: Exception | None = None
+    try:
+        while (buffer := free.get()) is not None:
+            room = memoryview(buffer)[MOST_RECORD_BYTES:]
+            count, end = _read_block(stream, room)
+            if count:
+                filled.put((buffer, count))
+            if count < len(room):
+                break
+    finally:
+        stream.close()
+        filled.put(end)
+
+
+def _read_block(stream: ByteStream, room: memoryview) -> tuple[int, Exception | None]:
+    """Fill a block; return how far that went, and the error that ended it."""
+    count = 0
+    try:
+        while count < len(room) and (more := stream.readinto(room[count:])):
+            count += more
+    except OSError as error:
+        return count, TraceError(f"cannot read the trace any further: {error.strerror}")
+    except Exception as error:  # raised again where the bytes are used, behind the bytes that came before
+        return count, error
+    return count, None

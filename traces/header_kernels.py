@@ -1,0 +1,296 @@
+"""Hot loop from captured bytes to packet columns: link layer, IP, transport header.
+
+Where the packets stand in the bytes is found by the walkers of the file formats (`pcap_kernels.py`,
+`pcapng_kernels.py`) or by a capture ring; this loop knows only (start, captured length, length on the wire,
+link type) of each. Every read is checked against the captured length, so no input can make it read beyond a
+packet.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..kernels import inline_kernel, kernel
+
+ETHERNET, RAW, RAW_4, RAW_6, COOKED, COOKED_2, PPP, CISCO_HDLC, LOOPBACK = range(9)
+"""How a packet's bytes begin; `links.py` maps the link types of trace files to these."""
+
+NOT_IP, CUT_OFF, MALFORMED, OUT_OF_ORDER = range(4)
+"""Why a packet is not measured; positions in the array of counts."""
+
+IPV4 = 0x0800
+IPV6 = 0x86DD
+MPLS = 0x8847
+MPLS_MULTICAST = 0x8848
+EITHER_IP = -1
+"""The version nibble of the IP header decides, because the link layer does not say."""
+NO_IP = -2
+
+HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, NO_NEXT, DESTINATION = 0, 43, 44, 51, 59, 60
+TCP, UDP, SCTP = 6, 17, 132
+
+
+@inline_kernel
+def byte_at(data, at):
+    """Read one byte; `at` is never negative, which spares the test for Python's negative indices."""
+    return np.int64(data[np.uint64(at)])
+
+
+@inline_kernel
+def big16(data, at):
+    """Read two bytes, most significant first."""
+    return np.int64(data[np.uint64(at)]) << 8 | np.int64(data[np.uint64(at + 1)])
+
+
+@inline_kernel
+def big32(data, at):
+    """Read four bytes, most significant first."""
+    return (
+        np.uint64(data[np.uint64(at)]) << np.uint64(24)
+        | np.uint64(data[np.uint64(at + 1)]) << np.uint64(16)
+        | np.uint64(data[np.uint64(at + 2)]) << np.uint64(8)
+        | np.uint64(data[np.uint64(at + 3)])
+    )
+
+
+@inline_kernel
+def big64(data, at):
+    """Read eight bytes, most significant first."""
+    return big32(data, at) << np.uint64(32) | big32(data, at + 4)
+
+
+@kernel
+def behind_ethertype(data, ethertype, at, end):
+    """Follow VLAN tags and MPLS labels behind an ethertype; return (what follows, where)."""
+    while ethertype == 0x8100 or ethertype == 0x88A8 or ethertype == 0x9100 or ethertype == 0x9200:
+        if at + 4 > end:
+            return EITHER_IP, end
+        ethertype = big16(data, at + 2)
+        at += 4
+    if ethertype in (MPLS, MPLS_MULTICAST):
+        bottom = False
+        while not bottom:
+            if at + 4 > end:
+                return EITHER_IP, end
+            bottom = byte_at(data, at + 2) & 1 == 1
+            at += 4
+        if at < end and byte_at(data, at) >> 4 != 4 and byte_at(data, at) >> 4 != 6:
+            return NO_IP, at
+        return EITHER_IP, at
+    if ethertype in (IPV4, IPV6):
+        return ethertype, at
+    return NO_IP, at
+
+
+@kernel
+def behind_ppp(data, at, end):
+    """Read a PPP header, with or without HDLC framing (ff 03) and with a protocol of one byte or two."""
+    if at + 2 <= end and byte_at(data, at) == 0xFF and byte_at(data, at + 1) == 0x03:
+        at += 2
+    if at >= end:
+        return EITHER_IP, end
+    protocol = byte_at(data, at)
+    at += 1
+    if protocol & 1 == 0:
+        if at >= end:
+            return EITHER_IP, end
+        protocol = protocol << 8 | byte_at(data, at)
+        at += 1
+    if protocol == 0x0021:
+        return IPV4, at
+    if protocol == 0x0057:
+        return IPV6, at
+    if protocol == 0x0281 or protocol == 0x0283:
+        return behind_ethertype(data, MPLS, at, end)
+    return NO_IP, at
+
+
+@kernel
+def behind_link(data, link, at, end):
+    """Return (IPV4, IPV6, EITHER_IP or NO_IP; where the IP header begins) of the packet in data[at:end].
+
+    A link header that is cut gives (EITHER_IP, end): an IP header with no byte captured.
+    """
+    if link == RAW:
+        return EITHER_IP, at
+    if link == RAW_4:
+        return IPV4, at
+    if link == RAW_6:
+        return IPV6, at
+    if link == PPP:
+        return behind_ppp(data, at, end)
+    if link == LOOPBACK:
+        if at + 4 > end:
+            return EITHER_IP, end
+        family = np.int64(big32(data, at))
+        if family > 0xFFFF:  # written by a machine of the other byte order
+            family = byte_at(data, at + 1) << 8 | byte_at(data, at)
+            if big16(data, at + 2) != 0:
+                return NO_IP, at
+        if family == 2:
+            return IPV4, at + 4
+        if (
+            family == 24 or family == 28 or family == 30 or family == 10
+        ):  # AF_INET6 of NetBSD, FreeBSD, macOS, Linux
+            return IPV6, at + 4
+        return NO_IP, at
+    if link == ETHERNET:
+        type_at, length = at + 12, 14
+    elif link == COOKED:
+        type_at, length = at + 14, 16
+    elif link == COOKED_2:
+        type_at, length = at, 20
+    else:
+        type_at, length = at + 2, 4
+    if at + length > end:
+        return EITHER_IP, end
+    return behind_ethertype(data, big16(data, type_at), at + length, end)
+
+
+@kernel
+def behind_extensions(data, protocol, at, end):
+    """Follow the chain of IPv6 extension headers; return (last protocol, where it begins, whether ports may
+    follow).
+
+    ESP and "no next header" end the chain, and so does a header that is cut.
+    """
+    while True:
+        if protocol in (HOP_BY_HOP, ROUTING, DESTINATION):
+            if at + 2 > end:
+                return protocol, at, False
+            following = at + (byte_at(data, at + 1) + 1) * 8
+        elif protocol == AUTHENTICATION:
+            if at + 2 > end:
+                return protocol, at, False
+            following = at + (byte_at(data, at + 1) + 2) * 4
+        elif protocol == FRAGMENT:
+            if at + 8 > end:
+                return protocol, at, False
+            following = at + 8
+            if big16(data, at + 2) >> 3 != 0:
+                return byte_at(data, at), following, False
+        else:
+            return protocol, at, True
+        protocol = byte_at(data, at)
+        at = following
+
+
+@kernel
+def decode(  # one call a block of packets; the arrays are the columns of PacketBatch
+    data, time_ns, starts, captured, wire, links, packets,
+    out_time_ns, src, dst, src_port, dst_port, protocols, ip_bytes, payload_bytes, tcp_flags, tcp_seq, dscp,
+    at, latest_ns, skipped,
+):  # fmt: skip
+    """Write the columns of the packets from row `at` on; count those that cannot be measured in `skipped`.
+
+    Returns (row behind the last one written, latest time seen, whether a time fell below an earlier one).
+    """
+    falls = False
+    for i in range(packets):
+        start = np.int64(starts[i])
+        end = start + np.int64(captured[i])
+        on_wire = np.int64(wire[i])
+        if on_wire < np.int64(captured[i]):
+            on_wire = np.int64(captured[i])
+        whole = on_wire == np.int64(captured[i])
+        kind = np.int64(NO_IP)
+        ip = start
+        if links[i] == ETHERNET and start + 14 <= end and big16(data, start + 12) == IPV4:
+            kind = np.int64(IPV4)
+            ip = start + 14
+        else:
+            kind, ip = behind_link(data, links[i], start, end)
+        if kind == NO_IP:
+            skipped[NOT_IP] += 1
+            continue
+        if ip >= end:
+            skipped[MALFORMED if whole else CUT_OFF] += 1
+            continue
+        version = byte_at(data, ip) >> 4
+        if kind != EITHER_IP and version != (4 if kind == IPV4 else 6):
+            skipped[MALFORMED] += 1
+            continue
+        protocol = np.int64(0)
+        header_end = ip
+        total = np.int64(0)
+        ports_follow = True
+        if version == 4:
+            header_bytes = (byte_at(data, ip) & 15) * 4
+            if header_bytes < 20:
+                skipped[MALFORMED] += 1
+                continue
+            header_end = ip + header_bytes
+            if header_end > end:
+                skipped[MALFORMED if whole else CUT_OFF] += 1
+                continue
+            total = big16(data, ip + 2)
+            if total == 0:  # segmentation offload: the length did not fit, or the card fills it in
+                total = on_wire - (ip - start)
+            if total < header_bytes:
+                skipped[MALFORMED] += 1
+                continue
+            protocol = byte_at(data, ip + 9)
+            ports_follow = big16(data, ip + 6) & 0x1FFF == 0
+            src[at, 0] = 0
+            src[at, 1] = np.uint64(0xFFFF00000000) | big32(data, ip + 12)
+            dst[at, 0] = 0
+            dst[at, 1] = np.uint64(0xFFFF00000000) | big32(data, ip + 16)
+            dscp[at] = byte_at(data, ip + 1) >> 2
+        elif version == 6:
+            if ip + 40 > end:
+                skipped[MALFORMED if whole else CUT_OFF] += 1
+                continue
+            total = 40 + big16(data, ip + 4)
+            protocol = byte_at(data, ip + 6)
+            if total == 40 and protocol != NO_NEXT:  # a jumbogram, or segmentation offload
+                total = on_wire - (ip - start)
+            protocol, header_end, ports_follow = behind_extensions(
+                data, protocol, ip + 40, min(end, ip + total)
+            )
+            src[at, 0] = big64(data, ip + 8)
+            src[at, 1] = big64(data, ip + 16)
+            dst[at, 0] = big64(data, ip + 24)
+            dst[at, 1] = big64(data, ip + 32)
+            dscp[at] = big16(data, ip) >> 6 & 63
+        else:
+            skipped[NOT_IP] += 1
+            continue
+        here = (
+            min(end, ip + total) - header_end
+        )  # bytes of the transport header and behind that were captured
+        source_port = np.int64(0)
+        destination_port = np.int64(0)
+        payload = np.int64(0)
+        flags = np.int64(0)
+        seq = np.uint64(0)
+        if ports_follow and protocol in (TCP, UDP, SCTP):
+            if here >= 4:
+                source_port = big16(data, header_end)
+                destination_port = big16(data, header_end + 2)
+            payload = ip + total - header_end
+            if protocol == UDP:
+                payload -= 8
+            elif protocol == SCTP:
+                payload -= 12
+            elif here >= 14:
+                offset = (byte_at(data, header_end + 12) >> 4) * 4
+                payload = payload - offset if offset >= 20 else 0
+                flags = byte_at(data, header_end + 13)
+                seq = big32(data, header_end + 4)
+            else:  # without the sequence number a payload would look like a retransmission
+                payload = 0
+        src_port[at] = source_port
+        dst_port[at] = destination_port
+        protocols[at] = protocol
+        ip_bytes[at] = total
+        payload_bytes[at] = max(payload, 0)
+        tcp_flags[at] = flags
+        tcp_seq[at] = seq
+        now = time_ns[i]
+        out_time_ns[at] = now
+        if now < latest_ns:
+            falls = True
+        else:
+            latest_ns = now
+        at += 1
+    return at, latest_ns, falls

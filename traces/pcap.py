@@ -1,0 +1,86 @@
+"""pcap files: the file header, and the walk from packet to packet.
+
+Layout as in the libpcap manual, pcap-savefile(5): a header of 24 bytes, then for each packet a header of 16
+bytes (seconds, micro- or nanoseconds, captured length, length on the wire) and the captured bytes.
+"""
+
+from __future__ import annotations
+
+from ..errors import TraceError
+from .blocks import Window
+from .links import link_code
+from .pcap_kernels import DAMAGED, walk_pcap
+from .records import Records
+
+FILE_HEADER_BYTES = 24
+MOST_CAPTURED_BYTES = 262_144
+"""No capture of a network has longer packets (the same limit as libpcap's); a longer one is damage."""
+
+MAGIC: dict[bytes, tuple[bool, int]] = {
+    b"\xd4\xc3\xb2\xa1": (False, 1000),
+    b"\xa1\xb2\xc3\xd4": (True, 1000),
+    b"\x4d\x3c\xb2\xa1": (False, 1),
+    b"\xa1\xb2\x3c\x4d": (True, 1),
+}
+"""First four bytes: (most significant byte first?, nanoseconds a tick)."""
+MODIFIED_MAGIC = (b"\x34\xcd\xb2\xa1", b"\xa1\xb2\xcd\x34")
+
+
+class PcapWalker:
+    """The packets of one pcap file; reads the file's header when made."""
+
+    def __init__(self, window: Window) -> None:
+        self._window = window
+        if not window.need(FILE_HEADER_BYTES):
+            raise TraceError(
+                f"{window.name}: the file ends at byte {window.read_bytes}, within the "
+                f"{FILE_HEADER_BYTES} bytes "
+                "of the pcap file header; get a whole copy of the file"
+            )
+        header = bytes(window.buffer[window.position : window.position + FILE_HEADER_BYTES])
+        self._swapped, self._ns_per_tick = MAGIC[header[:4]]
+        order = "big" if self._swapped else "little"
+        major, minor = int.from_bytes(header[4:6], order), int.from_bytes(header[6:8], order)  # type: ignore[arg-type]
+        if major != 2:
+            raise TraceError(
+                f"{window.name}: pcap version {major}.{minor} at byte 4, where 2.4 is expected; "
+                "the file is damaged or too old, try editcap -F pcap on it"
+            )
+        link_type = int.from_bytes(header[20:24], order) & 0xFFFF  # type: ignore[arg-type]
+        self._link = link_code(link_type, window.name)
+        window.position += FILE_HEADER_BYTES
+
+    def walk(self, records: Records, most: int) -> int:
+        """Fill up to `most` records from the window's current buffer; return how many, 0 at the end of the
+        file.
+
+        Raises TraceError where a packet is cut off or claims an impossible length.
+        """
+        window = self._window
+        places = records.time_ns[:most], records.starts, records.captured, records.wire
+        while True:
+            count, window.position, why = walk_pcap(
+                window.buffer,
+                window.position,
+                window.end,
+                self._swapped,
+                self._ns_per_tick,
+                MOST_CAPTURED_BYTES,
+                *places,
+            )
+            if count:
+                records.links[:count] = self._link
+                return count
+            if why == DAMAGED:
+                raise TraceError(
+                    f"{window.name}: the packet header at byte {window.offset} claims more than "
+                    f"{MOST_CAPTURED_BYTES} captured bytes; the file is damaged from there on"
+                )
+            if not window.advance():
+                break
+        if window.position < window.end:
+            raise TraceError(
+                f"{window.name}: the file ends at byte {window.read_bytes}, within the packet that begins at "
+                f"byte {window.offset}; everything before it was read"
+            )
+        return 0

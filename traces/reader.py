@@ -1,0 +1,208 @@
+"""Read traces: pcap and pcapng files, compressed or not, one after the other, as batches of packet columns.
+
+Bytes come through a window (`blocks.py`, filled by a thread), the file format finds the packets in it
+(`pcap.py`, `pcapng.py`), the header loop writes their columns (`header_kernels.py`), and packets slightly out
+of order are put in order (`reorder.py`). Memory is the same for any length of trace.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from ..errors import TraceError
+from .blocks import BLOCK_BYTES, Window
+from .header_kernels import OUT_OF_ORDER, decode
+from .packets import PacketBatch
+from .pcap import MAGIC, MODIFIED_MAGIC, PcapWalker
+from .pcapng import SECTION_MAGIC, PcapngWalker
+from .records import RECORDS, Records, Walker
+from .reorder import put_in_order
+
+SKIPPED = ("not_ip", "cut_off", "malformed", "out_of_order")
+"""Why a packet is not measured, in the order of the counters of `header_kernels`."""
+
+BEFORE_EVERYTHING = np.iinfo(np.int64).min
+
+
+def read(*paths: str | Path, batch_packets: int = 65536, reorder_window_packets: int = 1024) -> TraceReader:
+    """Open traces as one: files in the order given, "-" for standard input, or patterns such as
+    "2019/*.pcap.gz".
+
+    Packets come in time order: those out of order by up to `reorder_window_packets` packets are put in order,
+    later ones are counted in `skipped["out_of_order"]`. Batches have at most `batch_packets` packets.
+
+    Raises TraceError where a file is missing, and while reading where a file cannot be read on.
+    """
+    return TraceReader(
+        expand(paths), batch_packets=batch_packets, reorder_window_packets=reorder_window_packets
+    )
+
+
+def expand(paths: tuple[str | Path, ...]) -> list[str]:
+    """Turn patterns into the sorted names of the files that match; check that all files exist."""
+    if not paths:
+        raise TraceError("no trace given: name one or more pcap or pcapng files, or - for standard input")
+    names: list[str] = []
+    for path in map(str, paths):
+        if path == "-" or Path(path).exists():
+            names.append(path)
+        elif glob.has_magic(path):
+            found = sorted(glob.glob(path))  # noqa: PTH207 - Path.glob refuses absolute patterns
+            if not found:
+                raise TraceError(f"{path}: no file matches this pattern")
+            names.extend(found)
+        else:
+            raise TraceError(f"{path}: there is no such file")
+    return names
+
+
+class TraceReader:
+    """The packets of a trace, batch by batch in time order; also a context manager that closes the files.
+
+    A batch is a view of buffers that the next batch reuses: it is valid until the next one is taken, and
+    `.copy()` keeps it. Where a file is damaged or cut off, all packets up to there come first, then a
+    TraceError that names the file, the byte and what is wrong.
+    """
+
+    def __init__(
+        self,
+        paths: list[str],
+        *,
+        batch_packets: int = 65536,
+        reorder_window_packets: int = 1024,
+        block_bytes: int = BLOCK_BYTES,
+    ) -> None:
+        if batch_packets < 1 or reorder_window_packets < 0:
+            raise ValueError("batch_packets is at least 1, and reorder_window_packets at least 0")
+        self.packets = 0
+        """Packets given out so far."""
+        self.reordered = 0
+        """Packets that stood behind later ones and were put in order."""
+        self._paths = paths
+        self._block_bytes = block_bytes
+        self._reorder_window = reorder_window_packets
+        self._rows = PacketBatch.empty(batch_packets + reorder_window_packets)
+        self._records = Records(RECORDS)
+        self._skipped = np.zeros(len(SKIPPED), np.int64)
+        self._filled = self._ordered = (
+            0  # rows with packets, and how many of them are known to be in time order
+        )
+        self._latest_ns = self._given_ns = BEFORE_EVERYTHING  # latest time seen, and given out
+        self._falls = False  # whether a time fell since the rows were last in order
+        self._window: Window | None = None
+        self._bytes_of_earlier_files = 0
+        self._batches = self._read()
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """How many packets were not measured so far, by reason."""
+        return dict(zip(SKIPPED, self._skipped.tolist(), strict=True))
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of the traces read so far, after decompression."""
+        return self._bytes_of_earlier_files + (self._window.read_bytes if self._window else 0)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> PacketBatch:
+        return next(self._batches)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file that is open, if any; no more batches come."""
+        self._batches.close()
+        self._close_file()
+
+    def _close_file(self) -> None:
+        if self._window is not None:
+            self._bytes_of_earlier_files += self._window.read_bytes
+            self._window.close()
+            self._window = None
+
+    def _read(self) -> Iterator[PacketBatch]:
+        """Fill the rows, give out all but the last few, move these to the front, and so on to the end or
+        damage."""
+        damage = None
+        try:
+            for walker in self._walkers():
+                while count := walker.walk(self._records, min(RECORDS, len(self._rows) - self._filled)):
+                    self._decode(count)
+                    if self._filled == len(self._rows):
+                        yield from self._give(self._reorder_window)
+        except TraceError as error:
+            damage = error
+        yield from self._give(0)
+        if damage:
+            raise damage
+
+    def _walkers(self) -> Iterator[Walker]:
+        """Open one file after the other."""
+        for path in self._paths:
+            self._window = Window(path, self._block_bytes)
+            yield _walker(self._window)
+            self._close_file()
+
+    def _decode(self, count: int) -> None:
+        """Write the columns of the packets that the walker found behind the rows filled so far."""
+        assert self._window is not None
+        records = self._records
+        self._filled, self._latest_ns, falls = decode(
+            self._window.buffer, records.time_ns, records.starts, records.captured, records.wire,
+            records.links, count, *self._rows.columns(), self._filled, self._latest_ns, self._skipped,
+        )  # fmt: skip
+        self._falls |= falls
+
+    def _give(self, kept: int) -> Iterator[PacketBatch]:
+        """Put the rows in time order and give out all but the last `kept`, which become the first rows."""
+        if self._falls:
+            self._filled, moved, late = put_in_order(
+                self._rows, self._ordered, self._filled, self._reorder_window, self._given_ns
+            )
+            self.reordered += moved
+            self._skipped[OUT_OF_ORDER] += late
+        while (count := min(self._filled - kept, len(self._rows) - self._reorder_window)) > 0:
+            self._given_ns = int(self._rows.time_ns[count - 1])
+            self.packets += count
+            yield self._rows[:count]
+            for column in self._rows.columns():
+                column[: self._filled - count] = column[count : self._filled]
+            self._filled -= count
+        self._ordered, self._falls = self._filled, False
+
+
+def _walker(window: Window) -> Walker:
+    """Recognise the format of a file by its first four bytes."""
+    if not window.need(4):
+        what = f"has only {window.read_bytes} bytes" if window.read_bytes else "is empty"
+        raise TraceError(f"{window.name}: the trace {what}; a pcap or pcapng file is expected")
+    magic = bytes(window.buffer[window.position : window.position + 4])
+    if magic in MAGIC:
+        return PcapWalker(window)
+    if magic == SECTION_MAGIC:
+        return PcapngWalker(window)
+    if magic in MODIFIED_MAGIC:
+        raise TraceError(
+            f"{window.name}: this is the modified pcap format of old Linux captures, with longer "
+            f"packet headers; convert "
+            " it with editcap -F pcap"
+        )
+    raise TraceError(
+        f"{window.name}: no pcap or pcapng file begins with {magic.hex(' ')} at byte 0 (plain, "
+        f"or within gzip, "
+        "zstd or xz); convert the trace with editcap -F pcap"
+    )

@@ -1,0 +1,33 @@
+"""Hot loop that sorts packets which are nearly in time order."""
+
+from __future__ import annotations
+
+from ..kernels import kernel
+
+
+@kernel
+def insert_in_order(time_ns, ordered, window, given_ns, order):
+    """Write the time order of the packets to `order`, by insertion; the first `ordered` are in order already.
+
+    A packet that would move before more than `window` packets is left out, and so is one before `given_ns`.
+    Returns (packets in `order`, packets that moved, packets left out).
+    """
+    for i in range(ordered):
+        order[i] = i
+    count = ordered
+    moved = 0
+    late = 0
+    for i in range(ordered, len(time_ns)):
+        now = time_ns[i]
+        barrier = count - 1 - window
+        if (barrier >= 0 and time_ns[order[barrier]] > now) or (barrier < 0 and given_ns > now):
+            late += 1
+            continue
+        place = count
+        while place > 0 and time_ns[order[place - 1]] > now:
+            order[place] = order[place - 1]
+            place -= 1
+        order[place] = i
+        moved += place < count
+        count += 1
+    return count, moved, late
