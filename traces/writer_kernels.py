@@ -14,12 +14,12 @@ IPV4_WORDS = 5
 IPV6_WORDS = 10
 FRAGMENT_WORDS = 2
 LONGEST_OPTIONS_WORDS = 10
-LONGEST_EXTENSION_WORDS = 512
+LONGEST_EXTENSION_WORDS = 256
 ICMP, TCP, UDP, ICMPV6, SCTP = 1, 6, 17, 58, 132
-DESTINATION_OPTIONS, FRAGMENT = 60, 44
+DESTINATION_OPTIONS, FRAGMENT, AUTHENTICATION = 60, 44, 51
 FOUR_NOPS = np.uint32(0x01010101)
 
-WHOLE, LATER_FRAGMENT, CUT, IMPOSSIBLE = 0, 1, 2, 3
+WHOLE, LATER_FRAGMENT, CUT, BAD_OFFSET, IMPOSSIBLE = 0, 1, 2, 3, 4
 
 
 @inline_kernel
@@ -40,9 +40,10 @@ def header_shape(ipv4, protocol, ip_bytes, payload_bytes, has_ports, has_tcp_fie
     """Find headers that a reader understands as the given columns: (kind, words of IP header, of next).
 
     1. What IP length and payload leave beyond the smallest headers becomes TCP options, then IPv4 options or
-       an IPv6 destination options header, all of them padding.
+       an IPv6 extension header, all of them padding.
     2. Where that cannot be, a packet without payload, flags and sequence number is a later fragment if it has
        no ports, else one whose transport header was cut off behind the ports.
+    3. A TCP packet that has them has an offset that points nowhere.
     """
     base = IPV4_WORDS if ipv4 else IPV6_WORDS
     room = ip_bytes - 4 * base
@@ -56,18 +57,21 @@ def header_shape(ipv4, protocol, ip_bytes, payload_bytes, has_ports, has_tcp_fie
     if slack_bytes >= 0 and slack_bytes % 4 == 0:  # 1.
         slack = slack_bytes // 4
         options = min(slack, LONGEST_OPTIONS_WORDS) if protocol == TCP else 0
-        if not ipv4 and protocol == TCP:
-            options -= (slack - options) % 2
+        if not ipv4 and options > 0 and slack - options == 1:  # no extension header is that short
+            options -= 1
         extra = slack - options
-        if extra <= LONGEST_OPTIONS_WORDS if ipv4 else (extra % 2 == 0 and extra <= LONGEST_EXTENSION_WORDS):
+        if extra <= LONGEST_OPTIONS_WORDS if ipv4 else (extra != 1 and extra <= LONGEST_EXTENSION_WORDS):
             return WHOLE, base + extra, transport + options
     if payload_bytes == 0 and not has_tcp_fields:  # 2.
         if has_ports and room >= 4:
             return CUT, base, 1
         if not has_ports and ipv4:
             return LATER_FRAGMENT, base, 0
-        if not has_ports and room >= 4 * FRAGMENT_WORDS:
-            return LATER_FRAGMENT, base + FRAGMENT_WORDS, 0
+        if not has_ports:
+            fits = room >= 4 * FRAGMENT_WORDS
+            return LATER_FRAGMENT if fits else CUT, base + (FRAGMENT_WORDS if fits else 0), 0
+    if payload_bytes == 0 and protocol == TCP and room >= 14:  # 3.
+        return BAD_OFFSET, base, 5
     return IMPOSSIBLE, 0, 0
 
 
@@ -103,23 +107,29 @@ def put_address(out, at, high, low):
 
 @kernel
 def put_ipv6(out, at, protocol, ip_bytes, dscp, words, kind):
-    """Write an IPv6 header but for the addresses, and behind it a fragment header or destination options."""
+    """Write an IPv6 header but for the addresses, and behind it an extension header.
+
+    Padding is a destination options header, or an authentication header for an odd number of words.
+    """
     extension = words - IPV6_WORDS
     behind = ip_bytes - 4 * IPV6_WORDS
-    next_header = protocol
-    if extension > 0:
-        next_header = FRAGMENT if kind == LATER_FRAGMENT else DESTINATION_OPTIONS
+    next_header, detail = protocol, 0
+    if kind == LATER_FRAGMENT:
+        next_header, detail = FRAGMENT, 1 << 3
+    elif extension % 2 == 1:
+        next_header, detail = AUTHENTICATION, (extension - 2) << 16
+    elif extension > 0:
+        next_header, detail = DESTINATION_OPTIONS, (extension // 2 - 1) << 16
     out[at] = network_order(6 << 28 | dscp << 22)
     out[at + 1] = network_order((behind if behind <= 0xFFFF else 0) << 16 | next_header << 8 | 64)
     for i in range(extension):
         out[at + IPV6_WORDS + i] = 0
     if extension > 0:
-        detail = 1 << 3 if kind == LATER_FRAGMENT else (extension // 2 - 1) << 16
         out[at + IPV6_WORDS] = network_order(protocol << 24 | detail)
 
 
 @kernel
-def put_transport(out, at, protocol, words, src_port, dst_port, seq, flags, behind):
+def put_transport(out, at, protocol, words, src_port, dst_port, seq, flags, behind, kind):
     """Write a TCP, UDP, SCTP or ICMP header; `behind` is how many bytes the IP header leaves for it."""
     if words == 0:
         return
@@ -128,7 +138,7 @@ def put_transport(out, at, protocol, words, src_port, dst_port, seq, flags, behi
     out[at] = network_order(src_port << 16 | dst_port)
     if protocol == TCP and words >= 5:
         out[at + 1] = network_order(seq)
-        out[at + 3] = network_order(words << 28 | flags << 16 | 0xFFFF)
+        out[at + 3] = network_order((0 if kind == BAD_OFFSET else words) << 28 | flags << 16 | 0xFFFF)
         for i in range(5, words):
             out[at + i] = FOUR_NOPS
     elif protocol == UDP and words >= 2:
@@ -162,7 +172,7 @@ def write_records(
         out[at] = np.uint32(time_ns[i] // 1_000_000_000)
         out[at + 1] = np.uint32(time_ns[i] % 1_000_000_000)
         out[at + 2] = np.uint32(4 * (network + transport))
-        out[at + 3] = np.uint32(length)
+        out[at + 3] = np.uint32(max(length, 4 * (network + transport)))
         at += RECORD_WORDS
         code = np.int64(dscp[i]) & 63
         if ipv4:
@@ -185,6 +195,7 @@ def write_records(
             np.int64(tcp_seq[i]),
             np.int64(tcp_flags[i]),
             length - 4 * network,
+            kind,
         )
         at += transport
     return len(time_ns), at, False
