@@ -6,6 +6,7 @@ documentation all come from that declaration. Knows nothing of files: `documents
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import math
 import re
@@ -26,10 +27,10 @@ class Field:
     """One declared value.
 
     `type` is float, int, str, bool, list[int], list[float] or list[str]; a list may be written as its only
-    item and is kept as a tuple. `choices` are the words allowed: instead of any text where the type is str,
-    besides the values of the type elsewhere. `above` and `below` are bounds that the value may not reach.
-    `percent` also takes "2%" for 0.02. `pattern` is what a text (or each item) must match, and `form` says so
-    in words. A field whose default is None may be null.
+    item and is kept as a tuple of items that differ. `choices` are the words allowed: instead of any text
+    where the type is str, besides the values of the type elsewhere. `above` and `below` are bounds that the
+    value may not reach. `percent` also takes "2%" for 0.02. `pattern` is what a text (or each item) must
+    match, and `form` says so in words. A field whose default is None may be null.
     """
 
     type: Any
@@ -63,7 +64,7 @@ class Field:
             return "one of " + ", ".join(self.choices)
         item = ITEMS.get(self.type)
         noun = f"a list of {self.form or PLURALS[item]}" if item else self.form or NOUNS[self.type]
-        text = " ".join(filter(None, [noun, self._bounds(each=item is not None)]))
+        text = noun + self._bounds(each=item is not None)
         if self.percent:
             text += ", or a percentage such as 2%"
         if self.unit:
@@ -82,7 +83,11 @@ class Field:
         items = value if isinstance(value, list | tuple) else [value]
         if not items:
             raise ValueError(f"must be {self.allowed}, not an empty list")
-        return tuple(self._check_one(one, item, one) for one in items)
+        checked = tuple(self._check_one(one, item, one) for one in items)
+        for one in checked:
+            if checked.count(one) > 1:
+                raise ValueError(f"holds {show(one)} more than once; give each once")
+        return checked
 
     def read(self, text: str) -> Any:
         """Return the value that a text of the command line stands for; ValueError says what is allowed."""
@@ -118,9 +123,21 @@ class Field:
         else:
             words = ["of at least " + _plain(self.minimum)] if self.minimum is not None else []
             words += ["above " + _plain(self.above)] if self.above is not None else []
-            words += ["of at most " + _plain(self.maximum)] if self.maximum is not None else []
+            words += ["at most " + _plain(self.maximum)] if self.maximum is not None else []
         words += ["below " + _plain(self.below)] if self.below is not None else []
-        return ("each " if each and words else "") + " and ".join(words)
+        return (", each " if each else " ") + " and ".join(words) if words else ""
+
+
+def declared(field: Field) -> Any:
+    """Declare a dataclass's field, with its default, by a `Field`; `fields_of` finds it again."""
+    if field.required:
+        return dataclasses.field(metadata={"field": field})
+    return dataclasses.field(default=field.default, metadata={"field": field})
+
+
+def fields_of(made: Any) -> dict[str, Field]:
+    """Return the `Field` of each field of a dataclass that was declared by one, by name."""
+    return {f.name: f.metadata["field"] for f in dataclasses.fields(made) if "field" in f.metadata}
 
 
 def scalar(text: str) -> Any:
@@ -154,9 +171,9 @@ def split_parameters(text: str) -> tuple[str, dict[str, str]]:
 
 
 def suggestion(word: Any, known: Iterable[str]) -> str:
-    """Return '; did you mean NAME?' where one of the known names is close to the word, else nothing."""
+    """Return ' (did you mean NAME?)' where one of the known names is close to the word, else nothing."""
     close = difflib.get_close_matches(str(word), list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def show(value: Any) -> str:

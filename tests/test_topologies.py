@@ -195,7 +195,7 @@ def test_devices_are_named_as_in_mininet(
     ("text", "message"),
     [
         ("b5", "no topology 'b5'; there are: b4; leaf-spine,leaves=4"),
-        ("fatree,k=4", r"no topology 'fatree'; did you mean fattree\?"),
+        ("fatree,k=4", r"no topology 'fatree' \(did you mean fattree\?\); there are"),
         ("b4,k=4", "b4 has no parameter k; there are: none"),
         ("line,m=4", "line has no parameter m; there are: n, latency_ms, rate_mbps"),
         ("line,leaf", "'leaf' in 'line,leaf' is not key=value"),

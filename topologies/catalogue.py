@@ -61,6 +61,9 @@ FILE_PARAMETERS: dict[str, dict[str, Field]] = {
 }
 """Parameters of each kind of topology file."""
 
+TABLES = {**PARAMETERS, **FILE_PARAMETERS}
+"""All of them, as the task file needs them to check what stands beside a topology's name."""
+
 MAKERS: Mapping[str, Callable[..., Topology]] = {
     "b4": b4,
     "leaf-spine": leaf_spine,
@@ -82,7 +85,7 @@ def load(text: str | Path, **options: Any) -> Topology:
     except ValueError as error:
         raise TopologyError(f"topology {error}; write it as leaf-spine,leaves=4,spines=2") from None
     kind = Path(name).suffix.lower() if Path(name).suffix.lower() in FILE_PARAMETERS else name
-    table = {**PARAMETERS, **FILE_PARAMETERS}.get(kind)
+    table = TABLES.get(kind)
     if table is None:
         known = "; ".join(_usage(each) for each in PARAMETERS)
         raise TopologyError(

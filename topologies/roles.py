@@ -1,0 +1,63 @@
+"""Where a module's role puts it on a path: source host, ingress switch, switch of an ECMP set, ...
+
+A path is a tuple of device names from host to host. An ECMP set is where the equal-cost paths between two
+hosts part: the devices that stand, one on each path, at the first place where the paths differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .topology import Topology
+
+SELECTOR_ROLES = ("source-host", "destination-host", "ingress-switch", "egress-switch", "ecmp-switch")
+MONITOR_ROLES = (*SELECTOR_ROLES, "path-switches", "ecmp-peers")
+
+Role = str | Sequence[str]
+"""The name of a role, or a list of devices."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedPath:
+    """One of the equal-cost paths between two hosts, and the ECMP set where it parts from the others."""
+
+    devices: tuple[str, ...]
+    ecmp_set: tuple[str, ...]
+    """One device a path, in the order of the paths; empty where there is only one path."""
+    ecmp_position: int
+    """Where on the path its member of the ECMP set stands; -1 where there is none."""
+
+
+def routed_paths(
+    topology: Topology, src: str, dst: str, ecmp: str | float = "hops"
+) -> tuple[RoutedPath, ...]:
+    """Return the equal-cost paths between two hosts, each with its ECMP set."""
+    paths = topology.paths(src, dst, ecmp)
+    if len(paths) < 2:
+        return tuple(RoutedPath(path, (), -1) for path in paths)
+    part = next(i for i in range(len(paths[0])) if len({path[i] for path in paths}) > 1)
+    members = tuple(dict.fromkeys(path[part] for path in paths))
+    return tuple(RoutedPath(path, members, part) for path in paths)
+
+
+def on_path(path: RoutedPath, role: Role) -> tuple[str, ...]:
+    """Return the devices of a role that lie on a path, in the path's order."""
+    devices = path.devices
+    if not isinstance(role, str):
+        return tuple(d for d in devices if d in role)
+    if role == "path-switches":
+        return devices[1:-1]
+    if role in ("ecmp-switch", "ecmp-peers"):
+        return (devices[path.ecmp_position],) if path.ecmp_set else ()
+    place = {"source-host": 0, "ingress-switch": 1, "egress-switch": -2, "destination-host": -1}[role]
+    return (devices[place],)
+
+
+def beside_path(path: RoutedPath, role: Role) -> tuple[str, ...]:
+    """Return the devices of a role that concern a path but do not lie on it: tags cannot reach them."""
+    if not isinstance(role, str):
+        return tuple(d for d in role if d not in path.devices)
+    if role == "ecmp-peers":
+        return tuple(d for d in path.ecmp_set if d not in path.devices)
+    return ()
