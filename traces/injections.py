@@ -1,7 +1,7 @@
 """Events put into synthetic traffic with known truth: scanning sources, SYN floods, elephants.
 
-So many of each kind begin in every minute of the trace, spread evenly with a random offset: a trace cut short has
-the same ones, as far as it goes. This module says what they are and when; the kernels let them send.
+So many of each kind begin in every minute of the trace, spread evenly with a random offset: a trace cut short
+has the same ones, as far as it goes. This module says what they are and when; the kernels let them send.
 """
 
 from __future__ import annotations
@@ -43,11 +43,16 @@ class Rate:
     packets_per_s: float
 
 
+def bits_of(key: int | np.uint64, number: int) -> np.uint64:
+    """Return the 64 random bits of a counter, as the kernels draw them."""
+    return np.uint64(draw(np.uint64(key), np.int64(number)))
+
+
 def events(rate: Rate, seed: int) -> Iterator[Injection]:
     """Yield the events of a kind in time order, without end."""
     make = {"scanner": scanner, "syn-flood": syn_flood, "elephant": elephant}[rate.kind]
     for number in count() if rate.per_minute else ():
-        key = int(draw(np.uint64(seed * 3 + sum(rate.kind.encode())), number))
+        key = int(bits_of(bits_of(seed, sum(rate.kind.encode())), number))
         spread = (number + (key >> 11) / 2**53) / rate.per_minute
         start_ns = int(spread * MINUTE_NS)
         yield Injection(rate.kind, number, start_ns, make(rate, key, start_ns))
@@ -57,14 +62,14 @@ def injected_flows(rate: Rate, key: int, start_ns: int, kinds: tuple[int, int]) 
     """Return two flows of an event that differ in their kind, and begin at the same time."""
     flows = np.zeros(2, FLOW)
     flows["connection"], flows["kind"] = key, kinds
-    flows["salt"] = draw(np.uint64(key), 1), draw(np.uint64(key), 2)
+    flows["salt"] = bits_of(key, 1), bits_of(key, 2)
     flows["round_start_ns"] = flows["first_ns"] = start_ns
     flows["left"] = max(1, round(rate.lasts_s * rate.packets_per_s))
     flows["interval_ns"] = round(1e9 / rate.packets_per_s)
     flows["window"] = flows["window_most"] = flows["in_round"] = 1
     flows["protocol"], flows["gap_ns"] = TCP, 1
     for side, number in (("src", 3), ("dst", 4)):
-        low = address(draw(np.uint64(key), number), 0, False)[1]
+        low = address(bits_of(key, number), np.int64(0), False)[1]
         flows[f"{side}_low"] = low
     return flows
 

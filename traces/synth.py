@@ -1,17 +1,17 @@
-"""Synthetic backbone traffic: packets from a seed, in time order, streamed to any length, with the truth beside them.
+"""Synthetic backbone traffic: packets from a seed, in time order, of any length, with the truth beside them.
 
 How it is made:
 
-1. Connections begin as a Poisson stream; each one's protocol, length, sizes, hosts, round-trip time and window are
-   hashes of the seed and its number (`synth_model.py` has the figures and their sources).
-2. A flow sends rounds: a burst as large as its window, which doubles up to its most, one round-trip time after the
-   other, with pauses of heavy-tailed length. TCP sequence numbers advance by the payload; flows that are lossy send
-   again a segment that they sent before.
+1. Connections begin as a Poisson stream; each one's protocol, length, sizes, hosts, round-trip time and
+   window are hashes of the seed and its number (`synth_model.py` has the figures and their sources).
+2. A flow sends rounds: a burst as large as its window, which doubles up to its most, one round-trip time
+   after the other, with pauses of heavy-tailed length. TCP sequence numbers advance by the payload; flows
+   that are lossy send again a segment that they sent before.
 3. At the beginning the connections are there that would be under way on a link watched for ten minutes.
 4. Scanners, SYN floods and elephants come on top (`injections.py`).
 
-Same options, same packets; a longer trace begins with the packets of a shorter one. Memory holds the flows that
-have packets left, the packets of one slot of time, and the truth.
+Same options, same packets; a longer trace begins with the packets of a shorter one. Memory holds the flows
+that have packets left, the packets of one slot of time, and the truth.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def option(default: Any, meaning: str, least: float = 0.0, most: float = float("
 
 @dataclass(frozen=True)
 class SynthOptions:
-    """What synthetic traffic to make. The one declaration of names, defaults and meanings, for command and task file."""
+    """What synthetic traffic to make: names, defaults and meanings, for command and task file alike."""
 
     name: str = option("caida-like", "kind of traffic")
     duration_s: float = option(60.0, "length of the trace in seconds", 1e-6)
@@ -95,7 +95,7 @@ class SynthOptions:
 
 
 class Synthesizer:
-    """The packets of synthetic traffic, batch by batch: iterate once; a batch is valid until the next is taken."""
+    """The packets of synthetic traffic: iterate once; a batch is valid until the next is taken."""
 
     def __init__(self, options: SynthOptions | None = None) -> None:
         self.options = options or SynthOptions()
@@ -126,7 +126,7 @@ class Synthesizer:
 
     @property
     def truth(self) -> dict[str, Any]:
-        """What was put into the trace so far, complete after the last batch; `synth_truth.py` names the tables."""
+        """What was put into the trace, complete after the last batch; `synth_truth.py` names the tables."""
         return self._truth.tables()
 
     def __iter__(self) -> Iterator[PacketBatch]:
@@ -148,7 +148,7 @@ class Synthesizer:
         self._truth.ended(self._flows[self._next_ns < NEVER])
 
     def _begin(self) -> None:
-        """Take in the connections under way at the beginning: long ones from far back, all from a little back."""
+        """Take in the connections under way at the beginning: long ones from far back, all from nearer."""
         longest = float(self._tables[1][:, BODY].max())
         clock = np.array([-WARM_LONG_NS, 1], np.int64)
         self._arrive(clock, -WARM_ALL_NS, longest)

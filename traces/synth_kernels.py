@@ -1,7 +1,8 @@
 """Hot loops of the synthetic traffic: connections begin, flows send, a slot's packets come into time order.
 
-Every random number is the hash of a connection's or flow's number and a counter, never a stream that is shared: so
-what a flow does depends on nothing but the seed. State is kept for flows that have packets left, and for no others.
+Every random number is the hash of a connection's or flow's number and a counter, never a stream that is
+shared: so what a flow does depends on nothing but the seed. State is kept for flows that have packets left,
+and for no others.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ PACKET = np.dtype(
 """A packet of a slot before sorting: one cache line."""
 
 BULK, ATTEMPT, DATAGRAM, PACED, SCAN, SCAN_REPLY, FLOOD, FLOOD_REPLY = range(8)
-"""Kinds of flow: bulk transfer (TCP or UDP), failed TCP, short exchange, steady stream, and the injected ones."""
+"""Kinds of flow: bulk transfer (TCP or UDP), failed TCP, short exchange, steady stream, and injected ones."""
 
 (
     TCP_SHARE,
@@ -124,7 +125,7 @@ def lognormal(key, number, median, sigma):
 
 @kernel
 def flow_length(u, table):
-    """Return the length at which P(longer) falls below u: the body from a table, beyond it the Pareto tail."""
+    """Return the length at which P(longer) falls below u: body from a table, beyond it a Pareto tail."""
     if u < table[BODY]:
         longer = BODY * (table[BODY] / u) ** (1.0 / table[BODY + 1])
         return np.int64(min(longer, table[BODY + 2])) + 1
@@ -273,11 +274,12 @@ def expected_ns(f, length, numbers):
 def add_connection(
     number, start_ns, u_scale, seed, options, numbers, lengths, values, model, flows, next_ns, free
 ):
-    """Begin a connection: draw what it is, and take its directions that cross the link into the table of flows.
+    """Begin a connection: draw what it is, and put its directions that cross the link into the table.
 
-    `options` are (share with both directions, lossy share, retransmission odds, share of IPv6); `free` is a stack of
-    free places, its height in free[0]. A connection of before the trace (start_ns below 0) joins where it would be
-    by now, or not at all where it would be over. With `u_scale` below 1, only the longest such share of them begins.
+    `options` are (share with both directions, lossy share, retransmission odds, share of IPv6); `free` is a
+    stack of free places, its height in free[0]. A connection of before the trace (start_ns below 0) joins
+    where it would be by now, or not at all where it would be over. With `u_scale` below 1, only the longest
+    such share of them begins.
     """
     key = mix64(seed + mix64(np.uint64(number) * GOLDEN + np.uint64(1)))
     which = protocol_of(unit(draw(key, 0)), numbers)
@@ -458,9 +460,9 @@ def advance(f, now_ns, bits, numbers):
 def send(flows, next_ns, free, begin, until_ns, numbers, seed, ports, answers, packets, filled, ended, ends):
     """Let every flow from place `begin` on send its packets up to a time, into packets[filled:].
 
-    `answers` are (share of probes that are answered, share of these that are open). Flows that are over leave the
-    table, into ended[ends:] where they are part of the truth. Returns (place to go on from, filled, ends): below
-    len(flows) where `packets` or `ended` is full.
+    `answers` are (share of probes that are answered, share of these that are open). Flows that are over leave
+    the table, into ended[ends:] where they are part of the truth. Returns (place to go on from, filled,
+    ends): below len(flows) where `packets` or `ended` is full.
     """
     for place in range(begin, len(flows)):
         if next_ns[place] >= until_ns:

@@ -1,9 +1,10 @@
-"""What synthetic backbone traffic is made of: shares, flow lengths, sizes, windows, with the source of each figure.
+"""What synthetic backbone traffic is made of: shares, lengths, sizes, windows, and where each figure is from.
 
-A *connection* is one exchange between a client and a server; each of its directions is a flow (five-tuple). A link
-carries both directions of a chosen share of them and one, at random, of the others: so the mix of flows does not
-depend on that share. Lengths are drawn for the direction that carries data; the other one acknowledges every second
-packet. This module turns the figures into the small arrays that the kernels read; it knows nothing of time or state.
+A *connection* is one exchange between a client and a server; each of its directions is a flow (five-tuple). A
+link carries both directions of a chosen share of them and one, at random, of the others: so the mix of flows
+does not depend on that share. Lengths are drawn for the direction that carries data; the other one
+acknowledges every second packet. This module turns the figures into the small arrays that the kernels read;
+it knows nothing of time or state.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ BODY = 20
 
 @dataclass(frozen=True)
 class Lengths:
-    """Lengths of flows: P(length > n) at some n up to `BODY`, and beyond it a Pareto tail, cut at `longest`."""
+    """Lengths of flows: P(length > n) at some n up to `BODY`, then a Pareto tail, cut at `longest`."""
 
     survival: dict[int, float]
     alpha: float
@@ -56,7 +57,8 @@ class Lengths:
 class Profile:
     """One kind of traffic; a name of `PROFILES` stands for it.
 
-    Shares are of flows (five-tuples) unless said. Times are medians and sigmas of lognormal draws, one a connection.
+    Shares are of flows (five-tuples) unless said. Times are medians and sigmas of lognormal draws, one a
+    connection.
     """
 
     tcp_share: float
@@ -91,7 +93,7 @@ class Profile:
         )
 
     def tables(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Return what the kernels read: numbers (by `NUMBERS`), length tables (3, 23), size and port quantiles."""
+        """Return what the kernels read: numbers (by `NUMBERS`), length tables (3, 23), and quantiles."""
         numbers = np.array([getattr(self, name) for name in NUMBERS], np.float64)
         lengths = np.zeros((3, BODY + 3))
         for row, kind in enumerate((self.tcp_lengths, self.udp_lengths, self.icmp_lengths)):
@@ -99,7 +101,7 @@ class Profile:
         return (
             numbers,
             lengths,
-            np.stack([quantiles(shares) for shares in (self.sizes, self.ports, self.attempt_ports)]),
+            np.stack([quantiles(s) for s in (self.sizes, self.ports, self.attempt_ports)]),
         )
 
 

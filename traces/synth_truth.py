@@ -1,7 +1,8 @@
-"""The truth of a synthetic trace: which flows are lossy, which sources scan, which servers are flooded, elephants.
+"""The truth of a synthetic trace: which flows are lossy, which sources scan, which servers are flooded,
+elephants.
 
-Tables are dictionaries of columns of equal length. Times are those of the trace's packets, counts are of packets
-that are in the trace: an event that the end of the trace cuts short has what there is of it.
+Tables are dictionaries of columns of equal length. Times are those of the trace's packets, counts are of
+packets that are in the trace: an event that the end of the trace cuts short has what there is of it.
 """
 
 from __future__ import annotations
