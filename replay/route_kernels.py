@@ -1,0 +1,88 @@
+"""Hot loops that send packets over routes (`routes.py`, `sites.py` and `drops.py` say what for)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..kernels import inline_kernel, kernel, mix64
+
+SITE_SALT = np.uint64(0xA0761D6478BD642F)
+PATH_SALT = np.uint64(0xE7037ED1A0B428DB)
+NO_ROUTE = np.int32(-1)
+
+
+@inline_kernel
+def below(hash_, bound):
+    """Turn a hash into a number below `bound`, evenly."""
+    return np.int32(((mix64(hash_) >> np.uint64(32)) * np.uint64(bound)) >> np.uint64(32))
+
+
+@kernel
+def spread(address, hosts, host):
+    """Write the host of each hashed address."""
+    for i in range(len(address)):
+        host[i] = below(address[i] ^ SITE_SALT, hosts)
+
+
+@kernel
+def longest_prefix(address, words, length, prefix_host, host):
+    """Write the host of the first prefix that holds each address (prefixes come longest first), else -1."""
+    ones = np.uint64(0xFFFFFFFFFFFFFFFF)
+    for i in range(len(address)):
+        host[i] = -1
+        for p in range(len(length)):
+            high, low = ones, ones
+            if length[p] <= 64:
+                low = np.uint64(0)
+                high = ones << np.uint64(64 - length[p]) if length[p] > 0 else np.uint64(0)
+            elif length[p] < 128:
+                low = ones << np.uint64(128 - length[p])
+            if ((address[i, 0] ^ words[p, 0]) & high) == 0 and ((address[i, 1] ^ words[p, 1]) & low) == 0:
+                host[i] = prefix_host[p]
+                break
+
+
+@kernel
+def choose(src_host, dst_host, src, dst, src_port, dst_port, protocol, first, count, route, unrouted):
+    """Write the route of each packet: one of the equal-cost paths, by a hash that is the same in both directions.
+
+    `first[a, b]` and `count[a, b]` are the routes from host a to host b. `unrouted` counts packets whose two ends
+    are the same host (0) and packets of which an end has no host (1).
+    """
+    for i in range(len(route)):
+        a, b = src_host[i], dst_host[i]
+        if a < 0 or b < 0 or a == b:
+            route[i] = NO_ROUTE
+            unrouted[0 if a == b and a >= 0 else 1] += 1
+            continue
+        choice = np.int32(0)
+        if count[a, b] > 1:
+            address = (src[i, 0] ^ dst[i, 0]) * PATH_SALT + (src[i, 1] ^ dst[i, 1])
+            ports = np.uint64(src_port[i] ^ dst_port[i]) << np.uint64(8) | np.uint64(protocol[i])
+            choice = below(address ^ (ports * PATH_SALT), count[a, b])
+        route[i] = first[a, b] + choice
+
+
+@kernel
+def drop(route, serial, seed, hop_start, hop_chance, cut, round_trip_ns, time_ns, noticed_ns):
+    """Drop packets on links: a dropped packet's route becomes the part of it that it crossed.
+
+    Route r's links are `hop_start[r]` to `hop_start[r + 1]`; link j drops a packet with probability `hop_chance[j]`
+    and `cut[j]` is the route up to it. Writes the time at which the sender learns of a drop, or -1; returns the
+    number of drops.
+    """
+    drops = 0
+    for i in range(len(route)):
+        noticed_ns[i] = -1
+        r = route[i]
+        if r < 0:
+            continue
+        for j in range(hop_start[r], hop_start[r + 1]):
+            if hop_chance[j] > 0.0:
+                draw = mix64(mix64(np.uint64(serial + i) ^ seed) + np.uint64(j - hop_start[r]) * PATH_SALT)
+                if np.float64(draw >> np.uint64(11)) < hop_chance[j] * 9007199254740992.0:
+                    route[i] = cut[j]
+                    noticed_ns[i] = time_ns[i] + round_trip_ns[r]
+                    drops += 1
+                    break
+    return drops

@@ -1,0 +1,71 @@
+"""Sites: which host of the topology stands for an address of the trace.
+
+`hash` spreads addresses evenly; `prefix` takes the host whose longest prefix holds the address. Both give one host
+for an address, so a flow and its reverse flow join the same two hosts. Where both ends of a packet fall to the same
+host it never enters the network, and where an address has no prefix nobody knows where it enters: such packets are
+counted and left out.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SpecError
+from ..traces.keys import flow_keys
+from ..traces.packets import PacketBatch, address_words
+from . import route_kernels
+
+NO_HOST = -1
+
+
+class HashSites:
+    """Spreads addresses over the hosts by a hash of the address."""
+
+    def __init__(self, hosts: Sequence[str]) -> None:
+        self.hosts = len(hosts)
+
+    def hosts_of(self, batch: PacketBatch) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return the number of the source's and of the destination's host for each packet."""
+        return self._host(flow_keys(batch, "src")), self._host(flow_keys(batch, "dst"))
+
+    def _host(self, address: NDArray[np.uint64]) -> NDArray[np.int32]:
+        host = np.empty(len(address), np.int32)
+        route_kernels.spread(address, self.hosts, host)
+        return host
+
+
+class PrefixSites:
+    """Finds the host whose longest prefix holds an address."""
+
+    def __init__(self, hosts: Sequence[str], prefixes: Mapping[str, Sequence[str] | str]) -> None:
+        """Take the prefixes (CIDR) of each host; raises SpecError for a host or a prefix that does not exist."""
+        rows = []
+        for host, given in prefixes.items():
+            if host not in hosts:
+                raise SpecError(f"traffic.prefixes names {host}, and the topology has no such host")
+            for text in [given] if isinstance(given, str) else given:
+                rows.append((*_prefix_words(host, text), hosts.index(host)))
+        rows.sort(key=lambda row: -row[2])
+        self.words = np.array([row[:2] for row in rows], np.uint64).reshape(-1, 2)
+        self.length = np.array([row[2] for row in rows], np.int64)
+        self.host = np.array([row[3] for row in rows], np.int32)
+
+    def hosts_of(self, batch: PacketBatch) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return the number of the source's and of the destination's host for each packet, -1 where none."""
+        found = np.empty((2, len(batch)), np.int32)
+        for address, host in zip((batch.src, batch.dst), found, strict=True):
+            route_kernels.longest_prefix(address, self.words, self.length, self.host, host)
+        return found[0], found[1]
+
+
+def _prefix_words(host: str, text: str) -> tuple[int, int, int]:
+    """Return (high word, low word, length in 128 bits) of a prefix."""
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError as error:
+        raise SpecError(f"traffic.prefixes.{host}: {text!r} is no prefix ({error}); write one as 192.0.2.0/24") from None
+    return *address_words(str(network.network_address)), network.prefixlen + (96 if network.version == 4 else 0)
