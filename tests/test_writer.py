@@ -20,12 +20,20 @@ SECOND_NS = 1_000_000_000
 
 
 def packet(**columns) -> PacketBatch:
-    """One packet; a TCP segment from 192.0.2.1:1000 to 198.51.100.2:80 with 100 bytes of payload by default."""
+    """Make one packet: if not said otherwise, TCP with 100 bytes of payload over IPv4."""
     plain = {
         "time_ns": 7 * SECOND_NS + 5,
-        "src": address_words("192.0.2.1"), "dst": address_words("198.51.100.2"), "src_port": 1000, "dst_port": 80, "protocol": 6, "ip_bytes": 140, "payload_bytes": 100,
-        "tcp_flags": 24, "tcp_seq": 4_000_000_000, "dscp": 46,
-    }  # fmt: skip
+        "src": address_words("192.0.2.1"),
+        "dst": address_words("198.51.100.2"),
+        "src_port": 1000,
+        "dst_port": 80,
+        "protocol": 6,
+        "ip_bytes": 140,
+        "payload_bytes": 100,
+        "tcp_flags": 24,
+        "tcp_seq": 4_000_000_000,
+        "dscp": 46,
+    }
     return PacketBatch.of(**{name: [value] for name, value in (plain | columns).items()})
 
 

@@ -1,7 +1,7 @@
 """Figures of a trace: flow lengths, packet sizes and rate over time, as PNG and PDF.
 
-`new_figure` and `save` hold what all figures of mozart share: size and type for a column of a paper, colours
-that colour-blind readers can tell apart (Okabe and Ito), no ornament, and no date in the files.
+`styled`, `new_figure` and `save` hold what all figures share: size and type for a column of a paper,
+colours that colour-blind readers can tell apart (Okabe and Ito), no ornament, and no date in the files.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from ..errors import SpecError
 from .info import TimeBins, TraceInfo, tail
@@ -36,29 +37,34 @@ STYLE: Any = {
     "axes.axisbelow": True,
     "lines.linewidth": 1.3,
     "legend.frameon": False,
+    "legend.fontsize": 7,
     "pdf.fonttype": 42,
     "svg.hashsalt": "mozart",
 }
 
 
+styled = mpl.rc_context(STYLE)
+"""Decorator of functions that draw."""
+
+
+@styled
 def new_figure(height_inches: float = 2.4, rows: int = 1) -> tuple[Figure, list[Axes]]:
     """Make a figure as wide as a column, with axes one above the other that share their x axis."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
-        FigureCanvasAgg(figure)
-        grid: Any = figure.subplots(rows, 1, sharex=True, squeeze=False)
-        return figure, list(grid[:, 0])
+    figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid: Any = figure.subplots(rows, 1, sharex=True, squeeze=False)
+    return figure, list(grid[:, 0])
 
 
+@styled
 def save(figure: Figure, folder: str | Path, name: str) -> list[Path]:
     """Write a figure as PNG and PDF into a folder, made where it is missing, and return the paths."""
     place = Path(folder)
     try:
         place.mkdir(parents=True, exist_ok=True)
         paths = [place / f"{name}.{kind}" for kind in ("png", "pdf")]
-        with mpl.rc_context(STYLE):
-            figure.savefig(paths[0], dpi=PIXELS_PER_INCH, metadata={"Software": None})
-            figure.savefig(paths[1], metadata={"CreationDate": None})
+        figure.savefig(paths[0], dpi=PIXELS_PER_INCH, metadata={"Software": None})
+        figure.savefig(paths[1], metadata={"CreationDate": None})
     except OSError as error:
         raise SpecError(f"{folder}: figures cannot be written there: {error.strerror}") from error
     return paths
@@ -73,6 +79,7 @@ def draw_trace(info: TraceInfo, folder: str | Path) -> list[Path]:
     ]
 
 
+@styled
 def flow_lengths(info: TraceInfo) -> Figure:
     """Draw the share of flows with at least x packets, both axes logarithmic, with the fitted tail."""
     packets = info.flow_packets()
@@ -92,6 +99,7 @@ def flow_lengths(info: TraceInfo) -> Figure:
     return figure
 
 
+@styled
 def packet_sizes(info: TraceInfo) -> Figure:
     """Draw the share of packets, and of bytes, in packets of at most x bytes."""
     sizes = np.arange(len(info.sizes))
@@ -118,8 +126,9 @@ def packet_sizes(info: TraceInfo) -> Figure:
     return figure
 
 
+@styled
 def rate(bins: TimeBins, last_ns: int) -> Figure:
-    """Draw packets/s and Mbit/s over time, in at most 300 whole bins."""
+    """Draw packets/s and bit/s over time, in at most 300 whole bins."""
     used = (last_ns - bins.start_ns) // bins.width_ns + 1
     together = -(-used // MOST_POINTS)
     points = max(1, used // together)
@@ -128,12 +137,14 @@ def rate(bins: TimeBins, last_ns: int) -> Figure:
     figure, panels = new_figure(2.8, rows=2)
     for axes, counts, scale, name, colour in (
         (panels[0], bins.packets, 1.0, "packets/s", BLUE),
-        (panels[1], bins.bytes, 8e-6, "Mbit/s", GREEN),
+        (panels[1], bins.bytes, 8.0, "bit/s", GREEN),
     ):
         rates = counts[: points * together].reshape(points, together).sum(axis=1) * scale / width_s
-        axes.stairs(rates, time_s, color=colour, linewidth=1.0)
+        axes.stairs(rates, time_s, baseline=None, color=colour, linewidth=1.0)
         axes.set_ylim(0, rates.max() * 1.08)
+        axes.yaxis.set_major_formatter(EngFormatter(sep=""))
         axes.set_ylabel(name)
+    figure.align_ylabels(panels)
     panels[1].set_xlim(0, time_s[-1])
     panels[1].set_xlabel(f"time (s), in bins of {width_s * 1e3:.3g} ms")
     return figure

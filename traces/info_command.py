@@ -12,6 +12,8 @@ from .formats import open_trace
 if TYPE_CHECKING:
     from rich.table import Table
 
+SHOWN_QUANTILES = ("p10", "p50", "p90", "p99", "p99.9")
+
 EXAMPLES = """examples:
   mozart trace info backbone.pcap.gz
   mozart trace info 'minutes-*.pcap.gz' --plot figures
@@ -61,107 +63,95 @@ def run(args: argparse.Namespace) -> int:
 
 
 def show(report: dict[str, Any], as_json: bool) -> None:
-    """Write the report to standard output, as JSON or as a table."""
+    """Write the report to standard output, as JSON or as tables."""
     if as_json:
         print(json.dumps(report, indent=2))
         return
     from rich.console import Console
 
-    Console().print(table(report))
+    Console().print(
+        laid_out(general_rows(report)),
+        laid_out(protocol_rows(report), "protocol", "packets", "of packets", "of bytes"),
+        laid_out(distribution_rows(report), "", "mean", *SHOWN_QUANTILES, "max"),
+    )
 
 
-def table(report: dict[str, Any]) -> Table:
-    """Lay the report out as a table of two columns."""
+Rows = list[tuple[str, ...]]
+
+
+def laid_out(rows: Rows, *headers: str) -> Table:
+    """Make a table: the first column names what the others say, which are numbers where there are headers."""
     from rich import box
     from rich.table import Table
 
-    laid_out = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False)
-    laid_out.add_column(style="bold")
-    laid_out.add_column(overflow="fold")
-    for section in (general_rows, size_rows, protocol_rows, flow_rows, skipped_rows):
-        for name, value in section(report):
-            laid_out.add_row(name, value)
-        laid_out.add_section()
-    return laid_out
-
-
-Rows = list[tuple[str, str]]
+    table = Table(box=box.SIMPLE_HEAD, show_header=bool(headers), pad_edge=False, header_style="bold")
+    for i, header in enumerate(headers or ("", "")):
+        table.add_column(
+            header, style="" if i else "bold", justify="right" if i and headers else "left", no_wrap=not i
+        )
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def general_rows(report: dict[str, Any]) -> Rows:
     """Return the rows on the trace as a whole."""
-    return [
-        ("packets", f"{report['packets']:,}"),
-        ("flows (five-tuples, directed)", f"{report['flows']:,}"),
-        ("bytes (IP)", f"{report['bytes']:,}"),
+    left_out = [f"{name.replace('_', ' ')} {count:,}" for name, count in report["skipped"].items() if count]
+    rows: Rows = [
+        ("packets", f"{report['packets']:,}, {percent(report['ipv6_packet_share'])} of them IPv6"),
+        ("flows", f"{report['flows']:,} (directed five-tuples)"),
+        ("bytes", f"{report['bytes']:,} (IP)"),
         ("starts", utc(report["first_ns"])),
         ("duration", f"{report['duration_s']:,.6g} s"),
         ("rate", f"{number(report['packets_per_s'])} packets/s, {number(report['mbit_per_s'])} Mbit/s"),
+        ("not measured", ", ".join(left_out) or "nothing"),
+        ("put in order", f"{report['reordered']:,} packets"),
     ]
+    return rows + flow_rows(report["flow_packets"])
 
 
-def size_rows(report: dict[str, Any]) -> Rows:
-    """Return the rows on the lengths of IP packets."""
-    sizes = report["ip_bytes"]
-    if sizes is None:
+def flow_rows(flows: dict[str, Any] | None) -> Rows:
+    """Return the rows on the lengths of flows in packets."""
+    if flows is None:
         return []
-    return [
-        ("IP length", f"mean {sizes['mean']:,.1f} B, median {sizes['quantiles']['p50']:,} B"),
-        ("  quantiles", quantiles(sizes, " B")),
+    rows: Rows = [
+        ("one-packet flows", percent(flows["one_packet_share"])),
+        ("top 1 % of flows", f"{percent(flows['top_1_percent_packet_share'])} of packets"),
     ]
+    if fit := flows["tail"]:
+        text = (
+            f"exponent {fit['exponent']:.2f} ± {fit['standard_error']:.2f} (maximum likelihood, "
+            f"{fit['flows']:,} flows of {fit['from_packets']} packets or more)"
+        )
+        rows.append(("tail of flows", text))
+    return rows
 
 
 def protocol_rows(report: dict[str, Any]) -> Rows:
-    """Return one row a protocol, the most frequent first, then the share of IPv6."""
-    rows = [
-        (
-            "protocols" if not i else "",
-            f"{p['name']:<10} {p['packet_share']:7.2%} of packets, {p['byte_share']:7.2%} of bytes",
-        )
-        for i, p in enumerate(report["protocols"])
-    ]
-    if report["ipv6_packet_share"] is not None:
-        rows.append(("", f"{'IPv6':<10} {report['ipv6_packet_share']:7.2%} of packets"))
-    return rows
-
-
-def flow_rows(report: dict[str, Any]) -> Rows:
-    """Return the rows on packets a flow."""
-    flows = report["flow_packets"]
-    if flows is None:
-        return []
-    rows = [
-        ("packets a flow", f"mean {flows['mean']:,.2f}, of one packet {flows['one_packet_share']:.1%}"),
-        ("  quantiles", quantiles(flows, "")),
-        ("  top 1 % of flows", f"{flows['top_1_percent_packet_share']:.1%} of packets"),
-    ]
-    if flows["tail"]:
-        fit = flows["tail"]
-        rows.append(
-            (
-                "  tail exponent",
-                f"{fit['exponent']:.2f} ± {fit['standard_error']:.2f} (maximum likelihood over "
-                f"{fit['flows']:,} flows of {fit['from_packets']} packets or more)",
-            )
-        )
-    return rows
-
-
-def skipped_rows(report: dict[str, Any]) -> Rows:
-    """Return the rows on what was not measured."""
-    reasons = ", ".join(
-        f"{name.replace('_', ' ')} {count:,}" for name, count in report["skipped"].items() if count
-    )
+    """Return one row a protocol, the most frequent first."""
     return [
-        ("not measured", reasons or "nothing"),
-        ("put back in time order", f"{report['reordered']:,}"),
+        (p["name"], f"{p['packets']:,}", percent(p["packet_share"]), percent(p["byte_share"]))
+        for p in report["protocols"]
     ]
 
 
-def quantiles(summary: dict[str, Any], unit: str) -> str:
-    """Lay out quantiles and maximum on a line."""
-    shown = [f"{name} {value:,}{unit}" for name, value in summary["quantiles"].items()]
-    return ", ".join([*shown, f"max {summary['max']:,}{unit}"])
+def distribution_rows(report: dict[str, Any]) -> Rows:
+    """Return mean, quantiles and maximum of packet sizes and flow lengths."""
+    return [
+        (
+            name,
+            f"{report[key]['mean']:,.1f}",
+            *(f"{report[key]['quantiles'][q]:,}" for q in SHOWN_QUANTILES),
+            f"{report[key]['max']:,}",
+        )
+        for name, key in (("IP length (bytes)", "ip_bytes"), ("packets a flow", "flow_packets"))
+        if report[key]
+    ]
+
+
+def percent(share: float | None) -> str:
+    """Show a share, or a dash where there is nothing to take a share of."""
+    return "-" if share is None else f"{share:.2%}"
 
 
 def number(value: float | None) -> str:

@@ -131,7 +131,8 @@ class ParquetReader:
                 yield batch
 
     def _check_order(self, batch: PacketBatch, path: str | Path) -> None:
-        falls = np.flatnonzero(np.diff(batch.time_ns, prepend=self._last_ns) < 0)
+        times = np.concatenate(([self._last_ns], batch.time_ns))
+        falls = np.flatnonzero(times[1:] < times[:-1])
         if len(falls):
             row = self.packets + int(falls[0])
             raise TraceError(f"{path}: time_ns falls at packet {row + 1}; sort the packets by time_ns first")
