@@ -32,7 +32,9 @@ QUANTILES = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999)
 LARGEST_SIZE_BYTES = 65575
 """The longest IPv6 packet; what is longer (offloaded segments) is counted as this long in the quantiles."""
 
-TAIL_STARTS_PACKETS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128, 160, 200, 256)
+TAIL_STARTS_PACKETS = (6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128, 160, 200, 256)
+"""Where a tail may start: the estimate is good from about 6 on."""
+
 SMALLEST_TAIL_FLOWS = 100
 
 

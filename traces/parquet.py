@@ -2,7 +2,7 @@
 
 The columns are those of `packets.COLUMNS`, with the same names and integer types. Addresses are 16 bytes in
 network order (fixed-size binary), an IPv4 address a.b.c.d being ::ffff:a.b.c.d: text would cost more to make
-than all the rest. In Python, `ipaddress.IPv6Address(value)` turns one into its usual form.
+than all the rest. In Python, `a = ipaddress.IPv6Address(value)` and `a.ipv4_mapped or a` give the usual form.
 """
 
 from __future__ import annotations
@@ -118,17 +118,25 @@ class ParquetReader:
                 raise TraceError(f"{path}: cannot be read as Parquet: {error}") from error
 
     def _read_file(self, path: str | Path, batch_packets: int) -> Iterator[PacketBatch]:
-        with parquet.ParquetFile(path, memory_map=True) as file:
+        with parquet.ParquetFile(path) as file:
             missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
             if missing:
                 raise TraceError(
                     f"{path}: has no column {', '.join(missing)}; a trace needs {', '.join(COLUMNS)}"
                 )
             for rows in file.iter_batches(batch_packets, columns=list(COLUMNS)):
-                batch = from_arrow(rows.cast(schema()), path)
+                self._check_filled(rows, path)
+                batch = from_arrow(rows.cast(schema()))
                 self._check_order(batch, path)
                 self.packets += len(batch)
                 yield batch
+
+    def _check_filled(self, rows: pa.RecordBatch, path: str | Path) -> None:
+        empty = [name for name in COLUMNS if rows.column(name).null_count]
+        if empty:
+            raise TraceError(
+                f"{path}: column {', '.join(empty)} has empty cells; fill them or drop the packets"
+            )
 
     def _check_order(self, batch: PacketBatch, path: str | Path) -> None:
         times = np.concatenate(([self._last_ns], batch.time_ns))
@@ -148,17 +156,13 @@ def to_arrow(column: NDArray[Any], words: int) -> pa.Array:
     return pa.FixedSizeBinaryArray.from_buffers(ADDRESS, len(column), [None, data])
 
 
-def from_arrow(rows: pa.RecordBatch, path: str | Path) -> PacketBatch:
-    """Turn Arrow columns into a batch."""
+def from_arrow(rows: pa.RecordBatch) -> PacketBatch:
+    """Turn Arrow columns of the schema, without empty cells, into a batch."""
     columns = {}
     for name, (dtype, words, _) in COLUMNS.items():
         array = rows.column(name)
-        if array.null_count:
-            raise TraceError(
-                f"{path}: column {name} has empty cells; a packet needs all of {', '.join(COLUMNS)}"
-            )
         if words == 1:
-            columns[name] = array.to_numpy(zero_copy_only=False)
+            columns[name] = array.to_numpy(zero_copy_only=False).copy()  # kernels take writable arrays
         else:
             start = array.offset * 16
             data = array.buffers()[1][start : start + len(array) * 16]
