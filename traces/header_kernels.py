@@ -18,13 +18,12 @@ ETHERNET, RAW, RAW_4, RAW_6, COOKED, COOKED_2, PPP, CISCO_HDLC, LOOPBACK = range
 NOT_IP, CUT_OFF, MALFORMED, OUT_OF_ORDER = range(4)
 """Why a packet is not measured; positions in the array of counts."""
 
-IPV4 = 0x0800
-IPV6 = 0x86DD
-MPLS = 0x8847
-MPLS_MULTICAST = 0x8848
-EITHER_IP = -1
-"""The version nibble of the IP header decides, because the link layer does not say."""
-NO_IP = -2
+ETHERTYPE_IPV4, ETHERTYPE_IPV6 = 0x0800, 0x86DD
+MPLS, MPLS_MULTICAST = 0x8847, 0x8848
+
+IPV4, IPV6, EITHER_IP, NO_IP = 4, 6, 0, -1
+"""What the link layer says of what follows; EITHER_IP where it leaves that to the version in the IP
+header."""
 
 HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, NO_NEXT, DESTINATION = 0, 43, 44, 51, 59, 60
 TCP, UDP, SCTP = 6, 17, 132
@@ -77,8 +76,10 @@ def behind_ethertype(data, ethertype, at, end):
         if at < end and byte_at(data, at) >> 4 != 4 and byte_at(data, at) >> 4 != 6:
             return NO_IP, at
         return EITHER_IP, at
-    if ethertype in (IPV4, IPV6):
-        return ethertype, at
+    if ethertype == ETHERTYPE_IPV4:
+        return IPV4, at
+    if ethertype == ETHERTYPE_IPV6:
+        return IPV6, at
     return NO_IP, at
 
 
@@ -186,20 +187,21 @@ def decode(  # one call a block of packets; the arrays are the columns of Packet
     Returns (row behind the last one written, latest time seen, whether a time fell below an earlier one).
     """
     falls = False
-    for i in range(packets):
+    for i in range(np.uint64(packets)):
         start = np.int64(starts[i])
         end = start + np.int64(captured[i])
         on_wire = np.int64(wire[i])
         if on_wire < np.int64(captured[i]):
             on_wire = np.int64(captured[i])
         whole = on_wire == np.int64(captured[i])
-        kind = np.int64(NO_IP)
+        link = links[i]
+        kind = EITHER_IP
         ip = start
-        if links[i] == ETHERNET and start + 14 <= end and big16(data, start + 12) == IPV4:
-            kind = np.int64(IPV4)
+        if link == ETHERNET and start + 14 <= end and big16(data, start + 12) == ETHERTYPE_IPV4:
+            kind = IPV4
             ip = start + 14
-        else:
-            kind, ip = behind_link(data, links[i], start, end)
+        elif link != RAW:
+            kind, ip = behind_link(data, link, start, end)
         if kind == NO_IP:
             skipped[NOT_IP] += 1
             continue
@@ -207,12 +209,10 @@ def decode(  # one call a block of packets; the arrays are the columns of Packet
             skipped[MALFORMED if whole else CUT_OFF] += 1
             continue
         version = byte_at(data, ip) >> 4
-        if kind != EITHER_IP and version != (4 if kind == IPV4 else 6):
+        if kind != EITHER_IP and kind != version:
             skipped[MALFORMED] += 1
             continue
-        protocol = np.int64(0)
-        header_end = ip
-        total = np.int64(0)
+        row = np.uint64(at)
         ports_follow = True
         if version == 4:
             header_bytes = (byte_at(data, ip) & 15) * 4
@@ -231,11 +231,11 @@ def decode(  # one call a block of packets; the arrays are the columns of Packet
                 continue
             protocol = byte_at(data, ip + 9)
             ports_follow = big16(data, ip + 6) & 0x1FFF == 0
-            src[at, 0] = 0
-            src[at, 1] = np.uint64(0xFFFF00000000) | big32(data, ip + 12)
-            dst[at, 0] = 0
-            dst[at, 1] = np.uint64(0xFFFF00000000) | big32(data, ip + 16)
-            dscp[at] = byte_at(data, ip + 1) >> 2
+            src[row, 0] = 0
+            src[row, 1] = np.uint64(0xFFFF00000000) | big32(data, ip + 12)
+            dst[row, 0] = 0
+            dst[row, 1] = np.uint64(0xFFFF00000000) | big32(data, ip + 16)
+            dscp[row] = byte_at(data, ip + 1) >> 2
         elif version == 6:
             if ip + 40 > end:
                 skipped[MALFORMED if whole else CUT_OFF] += 1
@@ -247,11 +247,11 @@ def decode(  # one call a block of packets; the arrays are the columns of Packet
             protocol, header_end, ports_follow = behind_extensions(
                 data, protocol, ip + 40, min(end, ip + total)
             )
-            src[at, 0] = big64(data, ip + 8)
-            src[at, 1] = big64(data, ip + 16)
-            dst[at, 0] = big64(data, ip + 24)
-            dst[at, 1] = big64(data, ip + 32)
-            dscp[at] = big16(data, ip) >> 6 & 63
+            src[row, 0] = big64(data, ip + 8)
+            src[row, 1] = big64(data, ip + 16)
+            dst[row, 0] = big64(data, ip + 24)
+            dst[row, 1] = big64(data, ip + 32)
+            dscp[row] = big16(data, ip) >> 6 & 63
         else:
             skipped[NOT_IP] += 1
             continue
@@ -279,15 +279,15 @@ def decode(  # one call a block of packets; the arrays are the columns of Packet
                 seq = big32(data, header_end + 4)
             else:  # without the sequence number a payload would look like a retransmission
                 payload = 0
-        src_port[at] = source_port
-        dst_port[at] = destination_port
-        protocols[at] = protocol
-        ip_bytes[at] = total
-        payload_bytes[at] = max(payload, 0)
-        tcp_flags[at] = flags
-        tcp_seq[at] = seq
+        src_port[row] = source_port
+        dst_port[row] = destination_port
+        protocols[row] = protocol
+        ip_bytes[row] = total
+        payload_bytes[row] = max(payload, 0)
+        tcp_flags[row] = flags
+        tcp_seq[row] = seq
         now = time_ns[i]
-        out_time_ns[at] = now
+        out_time_ns[row] = now
         if now < latest_ns:
             falls = True
         else:
