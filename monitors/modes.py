@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+RECENT_PROBABILITY = 0.3
+"""With which the mode `recent` admits packets of flows that it does not know."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mode:
     """What a monitor does with tags and with the part of its table that selected flows do not need."""
@@ -21,6 +25,12 @@ class Mode:
     heeds_hints: bool
     """Mark a recorded flow when a message says it was selected, where the tag would do for a flow that goes on."""
     summary: str
+
+    def probability(self, sampling: float) -> float:
+        """Return the probability with which the mode samples, where `sampling` is what the task file says."""
+        if not self.samples:
+            return 0.0
+        return max(sampling, RECENT_PROBABILITY) if self.recency else sampling
 
     @property
     def reports_all(self) -> bool:

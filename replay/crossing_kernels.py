@@ -17,8 +17,6 @@ def count(route, reverse, bit, crossed_start, crossed, reverse_start, reverse_re
         counts[m] += 1
     for i in range(len(route)):
         r = route[i]
-        if r < 0:
-            continue
         for j in range(crossed_start[r], crossed_start[r + 1]):
             counts[crossed[j]] += 1
         if reverse[i] & bit:
@@ -53,8 +51,6 @@ def fill(
         if i == n:
             break
         r = route[i]
-        if r < 0:
-            continue
         tag = forward[i] & bit
         draw = mix64(np.uint64(serial + i) * SALT ^ seed)
         for j in range(crossed_start[r], crossed_start[r + 1]):

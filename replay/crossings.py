@@ -25,7 +25,7 @@ class Routed:
     time_ns: NDArray[np.int64]
     ip_bytes: NDArray[np.uint32]
     route: NDArray[np.int32]
-    """Route of each packet (routes.py), -1 where it has none."""
+    """Route of each packet (routes.py)."""
     serial: int
     """Number of the first packet in the trace; what the sampling draws from."""
 

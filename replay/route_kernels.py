@@ -8,7 +8,6 @@ from ..kernels import inline_kernel, kernel, mix64
 
 SITE_SALT = np.uint64(0xA0761D6478BD642F)
 PATH_SALT = np.uint64(0xE7037ED1A0B428DB)
-NO_ROUTE = np.int32(-1)
 
 
 @inline_kernel
@@ -43,16 +42,17 @@ def longest_prefix(address, words, length, prefix_host, host):
 
 
 @kernel
-def choose(src_host, dst_host, src, dst, src_port, dst_port, protocol, first, count, route, unrouted):
+def choose(src_host, dst_host, src, dst, src_port, dst_port, protocol, first, count, outside, route, unrouted):
     """Write the route of each packet: one of the equal-cost paths, by a hash that is the same in both directions.
 
-    `first[a, b]` and `count[a, b]` are the routes from host a to host b. `unrouted` counts packets whose two ends
-    are the same host (0) and packets of which an end has no host (1).
+    `first[a, b]` and `count[a, b]` are the routes from host a to host b. `outside` is the route of packets that do
+    not enter the network; `unrouted` counts those whose two ends are the same host (0) and those of which an end has
+    no host (1).
     """
     for i in range(len(route)):
         a, b = src_host[i], dst_host[i]
         if a < 0 or b < 0 or a == b:
-            route[i] = NO_ROUTE
+            route[i] = outside
             unrouted[0 if a == b and a >= 0 else 1] += 1
             continue
         choice = np.int32(0)
@@ -75,7 +75,7 @@ def drop(route, serial, seed, hop_start, hop_chance, cut, round_trip_ns, time_ns
     for i in range(len(route)):
         noticed_ns[i] = -1
         r = route[i]
-        if r < 0:
+        if r + 1 >= len(hop_start):  # outside
             continue
         for j in range(hop_start[r], hop_start[r + 1]):
             if hop_chance[j] > 0.0:

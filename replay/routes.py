@@ -63,6 +63,9 @@ class Routes:
         self.whole = len(self.all)
         for route in self.all[: self.whole]:
             self.all.extend(Route(route.path, reach, route.reverse) for reach in range(1, route.reach))
+        self.outside = len(self.all)
+        """The route of packets that do not enter the network: it crosses nothing."""
+        self.all.append(Route(RoutedPath((), (), -1), 0, self.outside))
 
     def __len__(self) -> int:
         return len(self.all)
@@ -75,6 +78,15 @@ class Routes:
             for reach in range(1, route.reach):
                 numbers[p, reach] = number
                 number += 1
+        return numbers
+
+
+    @cached_property
+    def path_number(self) -> NDArray[np.int64]:
+        """Number of the whole path of each route."""
+        numbers = np.arange(len(self.all))
+        for (p, _), cut in self.cut.items():
+            numbers[cut] = p
         return numbers
 
 

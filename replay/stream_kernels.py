@@ -35,9 +35,6 @@ def add(key, route, ip_bytes, fp, slot_row, row_key, row_route, volume, rows, ro
             ahead = home(print_of(key[i + LOOKAHEAD], route[i + LOOKAHEAD]), mask)
             prefetch(fp, ahead)
             prefetch(slot_row, ahead)
-        if route[i] < 0:
-            row[i] = -1
-            continue
         this = print_of(key[i], route[i])
         slot = home(this, mask)
         while fp[slot] != this and fp[slot] != np.uint64(0):
@@ -51,11 +48,10 @@ def add(key, route, ip_bytes, fp, slot_row, row_key, row_route, volume, rows, ro
         row[i] = slot_row[slot]
     for i in range(n):
         r = row[i]
-        if i + LOOKAHEAD < n and row[i + LOOKAHEAD] >= 0:
+        if i + LOOKAHEAD < n:
             prefetch(volume, np.int64(row[i + LOOKAHEAD]) * 2)
-        if r >= 0:
-            volume[r, 0] += 1
-            volume[r, 1] += ip_bytes[i]
+        volume[r, 0] += 1
+        volume[r, 1] += ip_bytes[i]
     return rows
 
 
@@ -76,7 +72,7 @@ def rehash(fp, slot_row, new_fp, new_slot_row):
 def add_after(row, after, ip_bytes, volume):
     """Count packets that come after the selection of their flow, once for each delay of the mask."""
     for i in range(len(row)):
-        if after[i] and row[i] >= 0:
+        if after[i]:
             for d in range(volume.shape[1]):
                 if after[i] >> d & 1:
                     volume[row[i], d, 0] += 1

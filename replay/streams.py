@@ -30,7 +30,7 @@ class Streams:
     def add(
         self, key: NDArray[np.uint64], route: NDArray[np.int32], ip_bytes: NDArray[np.uint32]
     ) -> NDArray[np.int32]:
-        """Count packets; returns the row of each packet's stream, -1 where it has no route."""
+        """Count packets; returns the row of each packet's stream."""
         row = np.empty(len(key), np.int32)
         if self.rows + len(key) > len(self.key):
             self._grow(max(2 * len(self.key), self.rows + len(key)))

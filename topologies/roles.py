@@ -11,9 +11,6 @@ from dataclasses import dataclass
 
 from .topology import Topology
 
-SELECTOR_ROLES = ("source-host", "destination-host", "ingress-switch", "egress-switch", "ecmp-switch")
-MONITOR_ROLES = (*SELECTOR_ROLES, "path-switches", "ecmp-peers")
-
 Role = str | Sequence[str]
 """The name of a role, or a list of devices."""
 
@@ -44,6 +41,8 @@ def routed_paths(
 def on_path(path: RoutedPath, role: Role) -> tuple[str, ...]:
     """Return the devices of a role that lie on a path, in the path's order."""
     devices = path.devices
+    if not devices:
+        return ()
     if not isinstance(role, str):
         return tuple(d for d in devices if d in role)
     if role == "path-switches":
@@ -56,6 +55,8 @@ def on_path(path: RoutedPath, role: Role) -> tuple[str, ...]:
 
 def beside_path(path: RoutedPath, role: Role) -> tuple[str, ...]:
     """Return the devices of a role that concern a path but do not lie on it: tags cannot reach them."""
+    if not path.devices:
+        return ()
     if not isinstance(role, str):
         return tuple(d for d in role if d not in path.devices)
     if role == "ecmp-peers":

@@ -1,0 +1,201 @@
+"""The feed of a replay: packets with their routes, keys and exact streams, cut at the ends of epochs.
+
+It runs in a thread of its own beside the tasks, one batch ahead.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import TraceError
+from ..traces.keys import flow_keys
+from ..traces.packets import PacketBatch
+from . import route_kernels
+from .crossings import Routed
+from .notices import Notices
+from .routes import Drops, Routes
+from .sites import HashSites, PrefixSites
+from .streams import Streams
+from .task_replay import EpochEnd, Prepared
+
+DROP_SALT = 0x6C62272E07BB0142
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Which columns the tasks want, so that no others are computed."""
+
+    keys: tuple[str, ...]
+    reverse_keys: tuple[str, ...]
+    items: tuple[str, ...]
+
+
+class Feed:
+    """Turns batches of a trace into what the tasks take, and epochs' ends; counts what it leaves out."""
+
+    def __init__(
+        self,
+        batches: Iterable[PacketBatch],
+        routes: Routes,
+        sites: HashSites | PrefixSites,
+        drops: Drops | None,
+        needs: Needs,
+        epoch_s: float,
+        speed: float,
+        seed: int,
+        stop: threading.Event,
+    ) -> None:
+        self.batches, self.routes, self.sites, self.drops, self.needs = batches, routes, sites, drops, needs
+        self.epoch_ns = int(epoch_s * 1e9)
+        self.speed = speed
+        self.seed = np.uint64(seed ^ DROP_SALT)
+        self.notices = Notices()
+        self.unrouted = np.zeros(2, np.int64)
+        self.packets = self.bytes = self.dropped = 0
+        self.first_ns = self.last_ns = 0
+        self.error: TraceError | None = None
+        self.stop = stop
+        self.stopped = False
+        """Whether `stop` ended the trace early."""
+        self._epoch = 0
+        self._streams = self._new_streams()
+
+    def __iter__(self) -> Iterator[Prepared | EpochEnd]:
+        try:
+            for batch in self.batches:
+                if self.stop.is_set():
+                    self.stopped = True
+                    break
+                if len(batch):
+                    yield from self._take(batch)
+        except TraceError as error:
+            self.error = error
+        if self.packets:
+            yield from self._end_epoch()
+
+    def _take(self, batch: PacketBatch) -> Iterator[Prepared | EpochEnd]:
+        if not self.packets:
+            self.first_ns = int(batch.time_ns[0])
+        batch = batch.copy()  # the tasks are one batch behind, and the source reuses its buffers
+        if self.speed != 1.0:
+            batch.time_ns[:] = self.first_ns + ((batch.time_ns - self.first_ns) / self.speed).astype(np.int64)
+        begin = 0
+        while begin < len(batch):
+            epoch = int(batch.time_ns[begin] - self.first_ns) // self.epoch_ns
+            if epoch > self._epoch:
+                yield from self._end_epoch()
+                self._epoch = epoch
+            end = int(np.searchsorted(batch.time_ns, self.first_ns + (epoch + 1) * self.epoch_ns))
+            yield self._prepare(batch[begin:end])
+            begin = end
+
+    def _end_epoch(self) -> Iterator[Prepared | EpochEnd]:
+        start_ns = self.first_ns + self._epoch * self.epoch_ns
+        end_ns = start_ns + self.epoch_ns
+        yield self._prepare(PacketBatch.empty(0), end_ns)
+        streams, self._streams = self._streams, self._new_streams()
+        yield EpochEnd(self._epoch, start_ns, end_ns, streams)
+
+    def _new_streams(self) -> dict[str, Streams]:
+        return {kind: Streams() for kind in self.needs.keys}
+
+    def _prepare(self, batch: PacketBatch, end_ns: int | None = None) -> Prepared:
+        serial = self.packets
+        self.packets += len(batch)
+        self.bytes += int(batch.ip_bytes.sum(dtype=np.int64))
+        if len(batch):
+            self.last_ns = int(batch.time_ns[-1])
+        end_ns = self.last_ns + 1 if end_ns is None else end_ns
+        routed = Routed(batch.time_ns, batch.ip_bytes, self._route(batch, serial), serial)
+        key = {kind: flow_keys(batch, kind) for kind in self.needs.keys}
+        nothing = np.zeros(len(batch), np.uint64)
+        reverse_key = {
+            kind: flow_keys(batch, kind, reverse=True) if kind in self.needs.reverse_keys else nothing
+            for kind in self.needs.keys
+        }
+        row = {kind: self._streams[kind].add(key[kind], routed.route, batch.ip_bytes) for kind in self.needs.keys}
+        notices, path = self.notices.due(end_ns)
+        return Prepared(
+            batch,
+            routed,
+            key,
+            reverse_key,
+            {kind: flow_keys(batch, kind) for kind in self.needs.items},
+            row,
+            dict(self._streams),
+            notices,
+            {kind: flow_keys(notices, kind) for kind in self.needs.keys},
+            path,
+            end_ns,
+        )
+
+    def _route(self, batch: PacketBatch, serial: int) -> NDArray[np.int32]:
+        """Choose each packet's route, and drop packets on the way."""
+        route = np.empty(len(batch), np.int32)
+        src, dst = self.sites.hosts_of(batch)
+        routes = self.routes
+        route_kernels.choose(
+            src, dst, batch.src, batch.dst, batch.src_port, batch.dst_port, batch.protocol,
+            routes.first, routes.count, np.int32(routes.outside), route, self.unrouted,
+        )  # fmt: skip
+        if self.drops is not None and len(batch):
+            path = route.astype(np.int64)
+            noticed_ns = np.empty(len(batch), np.int64)
+            d = self.drops
+            self.dropped += route_kernels.drop(
+                route, serial, self.seed, d.hop_start, d.hop_chance, d.cut, d.round_trip_ns, batch.time_ns, noticed_ns
+            )
+            self.notices.add(batch, path, noticed_ns)
+        return route
+
+
+def ahead(feed: Iterable[Prepared | EpochEnd], depth: int = 2) -> Iterator[Prepared | EpochEnd]:
+    """Iterate with a thread that works up to `depth` items ahead; its errors are raised here."""
+    waiting: queue.Queue[tuple[str, object]] = queue.Queue(depth)
+    stopped = threading.Event()
+
+    def put(what: str, item: object) -> None:
+        while not stopped.is_set():
+            try:
+                waiting.put((what, item), timeout=0.1)
+                return
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        try:
+            for item in feed:
+                put("item", item)
+                if stopped.is_set():
+                    return
+            put("end", None)
+        except BaseException as error:
+            put("error", error)
+
+    thread = threading.Thread(target=work, name="feed", daemon=True)
+    thread.start()
+    try:
+        while True:
+            what, item = waiting.get()
+            if what == "end":
+                return
+            if what == "error":
+                raise item  # type: ignore[misc]
+            yield item  # type: ignore[misc]
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def needs_of(kinds: Sequence[tuple[str, bool, str | None]]) -> Needs:
+    """Work out what to compute for tasks of (key kind, has reverse tags, kind of the items counted)."""
+    keys = dict.fromkeys(("five-tuple", *(kind for kind, _, _ in kinds)))
+    reverse = dict.fromkeys(kind for kind, wanted, _ in kinds if wanted)
+    items = dict.fromkeys(item for _, _, item in kinds if item)
+    return Needs(tuple(keys), tuple(reverse), tuple(items))

@@ -1,0 +1,202 @@
+"""Replay: one trace through the placed network, all tasks, modes, memory sizes and delays in one pass."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import SpecError
+from ..monitors.measures import MEASURES
+from ..monitors.modes import MODES
+from ..tasks import Spec, Task
+from ..topologies.catalogue import load as load_topology
+from ..topologies.topology import Topology
+from ..traces.packets import PacketBatch
+from ..traces.reader import TraceReader, read
+from ..traces.synth import SynthOptions, Synthesizer
+from .channels import Channels
+from .feed import EpochEnd, Feed, ahead, needs_of
+from .flow_count import FlowCount
+from .outcome import Setting
+from .result import Result
+from .routes import Routes, link_drops
+from .sites import HashSites, PrefixSites
+from .task_replay import Job, TaskReplay
+from .vocabulary import load
+
+Progress = Callable[[int, float], None]
+"""Called after each batch with the packets replayed so far and the seconds of trace that they cover."""
+
+
+def replay(
+    spec: Spec | str | Path | Mapping[str, Any],
+    *,
+    trace: str | Path | Sequence[str | Path] | None = None,
+    memory: Sequence[int] | None = None,
+    mode: Sequence[str] | None = None,
+    detection_delay_ms: Sequence[float] | None = None,
+    loss: Mapping[str, float] | None = None,
+    probability: float | None = None,
+    seed: int | None = None,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+) -> Result:
+    """Replay a trace through the network of a task file and compare modes, memory sizes and detection delays.
+
+    `spec` is a task file, a dict with its keys, or a Spec. The other arguments stand in for what it says: `trace`
+    (files) for its traffic, `memory` (entries of each monitor) and `detection_delay_ms` for those of every task,
+    `mode` (default: all of `monitors.modes.MODES`), `loss` (link to probability), `probability` of sampling, `seed`.
+    `stop`, once set, ends the trace early. Returns a Result; its `error` says where a damaged trace ended. Raises
+    SpecError and TraceError for input that cannot be used at all.
+    """
+    plan = _effective(spec if isinstance(spec, Spec) else load(spec), trace, loss, probability, seed)
+    topology = load_topology(plan.topology.name, **plan.topology.options)
+    routes = Routes(topology, plan.topology.ecmp)
+    channels = [Channels(task, routes) for task in plan.tasks]
+    modes = _known_modes(mode or tuple(MODES))
+    tasks = [
+        TaskReplay(
+            task, channel, routes, plan.sampling, _settings(task, plan, modes, memory),
+            detection_delay_ms or (task.selector.detection_delay_ms,), plan.loss, plan.seed * 1_000_003 + number,
+        )
+        for number, (task, channel) in enumerate(zip(plan.tasks, channels, strict=True))
+    ]  # fmt: skip
+    needs = needs_of([_needs(task, channel) for task, channel in zip(plan.tasks, channels, strict=True)])
+    source, opened = _open(plan)
+    with opened:
+        feed = Feed(
+            source, routes, _sites(plan, topology), link_drops(routes, plan.loss) if plan.loss else None, needs,
+            plan.sampling.epoch_s, plan.traffic.speed, plan.seed, stop or threading.Event(),
+        )  # fmt: skip
+        flows = FlowCount()
+        begin = time.perf_counter()
+        _run(feed, tasks, flows, progress)
+        seconds = time.perf_counter() - begin
+    return Result(
+        spec=plan.to_dict(),
+        trace=_trace_figures(feed, flows, source),
+        rows=[row for task in tasks for row in task.rows()],
+        located_links=[found for task in tasks for found in task.located_links()],
+        placement={task.name: _placed(task, channel) for task, channel in zip(plan.tasks, channels, strict=True)},
+        seconds=seconds,
+        interrupted=feed.stopped,
+        error=feed.error,
+        selectors={t.task.name: {"selections": len(t.selected_at), "evicted": t.selector.evicted} for t in tasks},
+    )
+
+
+def _run(feed: Feed, tasks: Sequence[TaskReplay], flows: FlowCount, progress: Progress | None) -> None:
+    """Take everything that the feed gives."""
+    workers = max(os.cpu_count() or 1, 1)
+    with ThreadPoolExecutor(workers) as pool:
+        for item in ahead(feed):
+            if isinstance(item, EpochEnd):
+                five_tuples = item.streams["five-tuple"]
+                flows.add(five_tuples.key[: len(five_tuples)])
+                jobs = pool.map(lambda task, end=item: task.end_epoch(end), tasks)
+            else:
+                jobs = pool.map(lambda task, batch=item: task.take(batch), tasks)
+            _side_by_side(pool, workers, list(itertools.chain.from_iterable(jobs)))
+            if progress:
+                progress(feed.packets, (feed.last_ns - feed.first_ns) / 1e9)
+
+
+def _side_by_side(pool: ThreadPoolExecutor, workers: int, jobs: Sequence[Job]) -> None:
+    """Do jobs that do not touch each other's tables, a share of them on each core."""
+
+    def share(start: int) -> None:
+        for job in jobs[start::workers]:
+            job()
+
+    for _ in pool.map(share, range(min(workers, len(jobs)))):
+        pass
+
+
+def _effective(
+    spec: Spec,
+    trace: str | Path | Sequence[str | Path] | None,
+    loss: Mapping[str, float] | None,
+    probability: float | None,
+    seed: int | None,
+) -> Spec:
+    """Return the spec with what stands in for parts of it."""
+    if trace is not None:
+        files = [trace] if isinstance(trace, str | Path) else trace
+        traffic = replace(spec.traffic, trace=tuple(map(str, files)), synthetic=None, options={})
+        spec = replace(spec, traffic=traffic)
+    if spec.traffic.trace is None and spec.traffic.synthetic is None:
+        raise SpecError("no traffic: name a trace (--trace FILE), or set traffic.trace or traffic.synthetic in the task file")
+    if loss is not None:
+        spec = replace(spec, loss=dict(loss))
+    if probability is not None:
+        spec = replace(spec, sampling=replace(spec.sampling, probability=probability))
+    return spec if seed is None else replace(spec, seed=seed)
+
+
+def _known_modes(modes: Sequence[str]) -> tuple[str, ...]:
+    for name in modes:
+        if name not in MODES:
+            raise SpecError(f"no mode {name!r}; there are {', '.join(MODES)}")
+    return tuple(dict.fromkeys(modes))
+
+
+def _settings(task: Task, plan: Spec, modes: Sequence[str], memory: Sequence[int] | None) -> list[Setting]:
+    """Return the modes and memory sizes of a task's monitors, side by side."""
+    return [
+        Setting(name, entries, MODES[name].probability(plan.sampling.probability))
+        for name in modes
+        for entries in (memory or (task.monitor.memory_entries,))
+    ]
+
+
+def _needs(task: Task, channel: Channels) -> tuple[str, bool, str | None]:
+    return task.selector.key, "reverse tag" in channel.kinds(), MEASURES[task.monitor.measure].counts
+
+
+def _open(plan: Spec) -> tuple[Iterable[PacketBatch], AbstractContextManager[Any]]:
+    """Return the packets of the plan's traffic, and what closes them."""
+    traffic = plan.traffic
+    if traffic.trace is not None:
+        reader = read(*traffic.trace)
+        return reader, reader
+    options = {"seed": plan.seed, **traffic.options}
+    return Synthesizer(SynthOptions(name=str(traffic.synthetic), **options)), nullcontext()
+
+
+def _sites(plan: Spec, topology: Topology) -> HashSites | PrefixSites:
+    if plan.traffic.map == "prefix":
+        return PrefixSites(topology.hosts, plan.traffic.prefixes)
+    return HashSites(topology.hosts)
+
+
+def _trace_figures(feed: Feed, flows: FlowCount, source: Iterable[PacketBatch]) -> dict[str, Any]:
+    """Return the figures of the trace that was replayed; what was left out stands under `skipped`, by reason."""
+    reader = source if isinstance(source, TraceReader) else None
+    same_site, no_site = (int(n) for n in feed.unrouted)
+    return {
+        "packets": feed.packets,
+        "flows": int(flows),
+        "flows_exact": flows.exact,
+        "bytes": feed.bytes,
+        "duration_s": (feed.last_ns - feed.first_ns) / 1e9,
+        "skipped": {**(dict(reader.skipped) if reader else {}), "same_site": same_site, "no_site": no_site},
+        "reordered": reader.reordered if reader else 0,
+        "dropped_on_links": feed.dropped,
+    }
+
+
+def _placed(task: Task, channel: Channels) -> dict[str, Any]:
+    """Say where a task's modules are and how its selections reach its monitors."""
+    return {
+        "selector": {"event": task.selector.event, "devices": list(channel.selectors)},
+        "monitor": {"measure": task.monitor.measure, "devices": list(channel.monitors)},
+        "channels": sorted(channel.kinds()),
+    }

@@ -1,0 +1,242 @@
+"""One task of a replay: its selectors, what they select, and its monitors in every setting, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SpecError
+from ..monitors import table_kernels as tk
+from ..monitors.measures import MEASURES
+from ..monitors.modes import MODES
+from ..monitors.records import Records
+from ..monitors.table import Crossings, Table
+from ..selectors.events import EVENTS
+from ..selectors.selection import Selections, Tags
+from ..selectors.selector import Sightings
+from ..tasks import Sampling, Task
+from ..traces.packets import PacketBatch
+from .channels import NOWHERE, Channels
+from .crossings import Messages, Routed, crossings
+from .locate import LinkLoss, compare, hops_between, learn_truth, located
+from .outcome import Outcome, Setting
+from .routes import Routes
+from .streams import After, Streams
+from .truth import Selected, losses_of, pairs_of, paths_of
+
+Job = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A batch with all that the tasks share: routes, keys by kind, and rows of the streams."""
+
+    packets: PacketBatch
+    routed: Routed
+    key: Mapping[str, NDArray[np.uint64]]
+    reverse_key: Mapping[str, NDArray[np.uint64]]
+    item: Mapping[str, NDArray[np.uint64]]
+    row: Mapping[str, NDArray[np.int32]]
+    streams: Mapping[str, Streams]
+    notices: PacketBatch
+    """Dropped packets, at the time at which their senders learn of it."""
+    notice_key: Mapping[str, NDArray[np.uint64]]
+    notice_path: NDArray[np.int64]
+    end_ns: int
+    """Messages that take effect before this time are delivered with the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochEnd:
+    """The end of an epoch: [start, end), with the exact streams of what was in it, by key kind."""
+
+    number: int
+    start_ns: int
+    end_ns: int
+    streams: Mapping[str, Streams]
+
+
+class TaskReplay:
+    """Runs one task over batches, for all modes, memory sizes and detection delays."""
+
+    def __init__(
+        self,
+        task: Task,
+        channels: Channels,
+        routes: Routes,
+        sampling: Sampling,
+        settings: Sequence[Setting],
+        delays_ms: Sequence[float],
+        loss: Mapping[str, float],
+        seed: int,
+    ) -> None:
+        if task.monitor.key not in (None, task.selector.key):
+            raise SpecError(
+                f"task {task.name}: monitor.key is {task.monitor.key} and selector.key is {task.selector.key}; "
+                "a monitor looks for the flows that its selector selects, so give both the same key"
+            )
+        self.task, self.channels, self.routes, self.seed = task, channels, routes, seed
+        self.key_kind = task.selector.key
+        self.settings, self.delays_ms = settings, tuple(delays_ms)
+        selector = task.selector
+        self.selector = EVENTS[selector.event](
+            len(channels.selectors), selector.memory_entries, **selector.parameters
+        )
+        self.selections = Selections(selector.hold_s, self.delays_ms)
+        self.messages = [Messages() for _ in delays_ms]
+        self.after = After(len(delays_ms))
+        self.counts = MEASURES[task.monitor.measure].counts
+        self.tables = [
+            [[self._table(setting, sampling) for _ in channels.monitors] for setting in settings] for _ in delays_ms
+        ]
+        """By delay, setting and monitor."""
+        self.outcomes = [Outcome(settings, len(channels.monitors), d) for d in range(len(delays_ms))]
+        self.selected_at: list[tuple[int, int, int]] = []
+        self._prepare_location(loss)
+
+    def _table(self, setting: Setting, sampling: Sampling) -> Table:
+        measure = MEASURES[self.task.monitor.measure](**self.task.monitor.parameters)
+        return Table(
+            MODES[setting.mode], setting.memory_entries, setting.probability, measure,
+            sampling.preserve_bytes, sampling.early_removal_bytes,
+        )  # fmt: skip
+
+    def _prepare_location(self, loss: Mapping[str, float]) -> None:
+        links = self.routes.topology.links
+        self.link_names = [link.name for link in links]
+        self.link_number = {frozenset((link.a, link.b)): i for i, link in enumerate(links)}
+        by_link = {frozenset(name.split("-")): chance for name, chance in loss.items()}
+        self.link_chance = [by_link.get(frozenset((link.a, link.b)), 0.0) for link in links]
+        self.locates = bool(loss) and self.key_kind == "five-tuple" and self.task.selector.event == "loss"
+        self.hops = hops_between(self.channels.monitors, self.routes, self.link_number)
+        self.link_loss = [[LinkLoss(len(links)) for _ in self.settings] for _ in self.delays_ms]
+
+    def take(self, batch: Prepared) -> list[Job]:
+        """Detect and tag; returns what remains to be done to the tables, as jobs that may run side by side."""
+        tags = self._select(batch)
+        self.after.add(
+            len(batch.streams[self.key_kind]), batch.row[self.key_kind], tags.after, batch.routed.ip_bytes
+        )
+        jobs: list[Job] = []
+        for d in range(len(self.delays_ms)):
+            due = self.messages[d].due(batch.end_ns)
+            item = batch.item[self.counts] if self.counts else np.empty(0, np.uint64)
+            crossing = crossings(
+                batch.routed, self.channels, batch.key[self.key_kind], batch.reverse_key[self.key_kind], item,
+                tags.forward, tags.reverse, d, due, self.seed,
+            )  # fmt: skip
+            for tables in self.tables[d]:
+                jobs.extend(_job(table, mine) for table, mine in zip(tables, crossing, strict=True) if len(mine))
+        return jobs
+
+    def _select(self, batch: Prepared) -> Tags:
+        """Run the selectors over a batch and over the notices that are due, and send the messages."""
+        route, kind = batch.routed.route, self.key_kind
+        where, back = self.channels.where[route], self.channels.reverse_where[route]
+        seen = Sightings(batch.packets, batch.key[kind], where, np.zeros(len(where), np.bool_))
+        reverse_key = batch.reverse_key[kind]
+        keep: Any = slice(None)
+        if len(batch.notices):
+            seen, reverse_key, back, route, keep = self._with_notices(batch, seen, back)
+        true = self.selector.events(seen)
+        tags, selections = self.selections.select(
+            seen.key, seen.where, reverse_key, back, true, seen.packets.time_ns
+        )
+        if selections:
+            routes = route[[s.row for s in selections]]
+            for messages, delay_ns in zip(self.messages, self.selections.delays_ns, strict=True):
+                messages.send(selections, routes, self.channels, int(delay_ns), self.selections.keys())
+            self.selected_at.extend((s.flow, s.where, s.time_ns) for s in selections)
+        return Tags(*(column[keep] for column in (tags.forward, tags.reverse, tags.after, tags.flow)))
+
+    def _with_notices(self, batch: Prepared, seen: Sightings, back: NDArray[np.int32]) -> tuple[Any, ...]:
+        """Put the notices among the packets, in order of time; each before the packets that are not earlier."""
+        at = np.searchsorted(seen.packets.time_ns, batch.notices.time_ns, side="left")
+        where = self.channels.where[batch.notice_path]
+        senders = [self.routes.all[p].devices[0] for p in batch.notice_path]
+        hears = [self.channels.selectors[w] == s if w >= 0 else False for w, s in zip(where, senders, strict=True)]
+        packets = PacketBatch(
+            *(
+                np.insert(a, at, b, axis=0)
+                for a, b in zip(seen.packets.columns(), batch.notices.columns(), strict=True)
+            )
+        )
+        lost = np.insert(seen.lost, at, True)
+        key = np.insert(seen.key, at, batch.notice_key[self.key_kind])
+        sightings = Sightings(packets, key, np.insert(seen.where, at, np.where(hears, where, NOWHERE)), lost)
+        route = np.insert(batch.routed.route, at, batch.notice_path)
+        reverse_key = np.insert(batch.reverse_key[self.key_kind], at, np.uint64(0))
+        return sightings, reverse_key, np.insert(back, at, NOWHERE), route, ~lost
+
+    def end_epoch(self, end: EpochEnd) -> list[Job]:
+        """Compare the reports with the truth and start the next epoch; returns jobs, one a detection delay."""
+        streams = end.streams[self.key_kind]
+        active = self.selections.active_flows(end.start_ns, end.end_ns)
+        keys = self.selections.keys()
+        selected = Selected(active, keys)
+        pairs = pairs_of(streams, self.after, selected, self.channels)
+        path = paths_of(streams, selected, self.routes, len(keys)) if self.locates else np.zeros(0, np.int64)
+        after, self.after = self.after, After(len(self.delays_ms))
+
+        def job(d: int) -> Job:
+            def run() -> None:
+                self._end_epoch(d, end.number, pairs, selected, path, streams, after)
+
+            return run
+
+        return [job(d) for d in range(len(self.delays_ms))]
+
+    def _end_epoch(
+        self, d: int, number: int, pairs: Any, selected: Selected, path: Any, streams: Streams, after: After
+    ) -> None:
+        outcome = self.outcomes[d]
+        records: list[list[Records]] = []
+        for s, tables in enumerate(self.tables[d]):
+            reports = [table.records() for table in tables]
+            records.append(reports)
+            for table, report in zip(tables, reports, strict=True):
+                totals = outcome.totals[s]
+                totals.selected_collisions += int(table.counters[tk.SELECTED_COLLISIONS])
+                totals.refused_samples += int(table.counters[tk.REFUSED_SAMPLES])
+                totals.report_bytes += table.report_bytes(report)
+                table.start_epoch()
+        outcome.end_epoch(number, pairs, selected, records)
+        outcome.selected_flows = self.selections.flow_count
+        if self.locates:
+            losses = losses_of(streams, after, selected, self.routes, self.link_number, d)
+            for s, found in enumerate(self.link_loss[d]):
+                reports_all = MODES[self.settings[s].mode].reports_all
+                compare(found, records[s], selected, self.hops, path, reports_all)
+                learn_truth(found, losses)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows of the report: one a delay and setting."""
+        return [
+            {"task": self.task.name, "detection_delay_ms": delay, **row}
+            for delay, outcome in zip(self.delays_ms, self.outcomes, strict=True)
+            for row in outcome.rows()
+        ]
+
+    def located_links(self) -> list[dict[str, Any]]:
+        """Return where packets were lost, by delay and setting; empty where the task does not locate loss."""
+        if not self.locates:
+            return []
+        return [
+            {
+                "task": self.task.name,
+                "mode": setting.mode,
+                "memory_entries": setting.memory_entries,
+                "detection_delay_ms": delay,
+                **located(self.link_loss[d][s], self.link_names, self.link_chance),
+            }
+            for d, delay in enumerate(self.delays_ms)
+            for s, setting in enumerate(self.settings)
+        ]
+
+
+def _job(table: Table, crossing: Crossings) -> Job:
+    return lambda: table.observe(crossing)
