@@ -27,6 +27,7 @@ from mozart.tasks import (
 )
 from mozart.topologies import roles
 from mozart.topologies.catalogue import TABLES as TOPOLOGIES
+from mozart.topologies.catalogue import load
 from mozart.traces.keys import KEY_KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -132,8 +133,11 @@ def test_the_example_loads_with_the_events_and_measures_there_are() -> None:
 
 
 def test_the_words_of_the_task_file_are_those_of_the_rooms_that_give_them_meaning() -> None:
-    assert (SELECTOR_ROLES, MONITOR_ROLES) == (roles.SELECTOR_ROLES, roles.MONITOR_ROLES)
     assert KEYS == KEY_KINDS
+    path = roles.routed_paths(load("b4"), "h1", "h12")[0]
+    assert set(SELECTOR_ROLES) < set(MONITOR_ROLES)
+    for role in MONITOR_ROLES:
+        assert roles.on_path(path, role) + roles.beside_path(path, role)
 
 
 def test_the_monitor_keeps_the_selectors_key_unless_it_has_its_own() -> None:
@@ -435,7 +439,7 @@ numbers = st.floats(0.001, 1.0)
 def documents(draw: st.DrawFn) -> dict[str, Any]:
     def one(i: int) -> dict[str, Any]:
         event = draw(st.sampled_from(["loss", "port-scan", "elephant"]))
-        own = {
+        own: dict[str, dict[str, Any]] = {
             "elephant": {"threshold_mbps": draw(numbers)},
             "port-scan": {"ports": draw(st.sampled_from([22, [1, 2]]))},
         }
@@ -449,10 +453,15 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
             "max_latency_ms": draw(st.none() | numbers),
         }
 
+    nothing: dict[str, Any] = {}
     mapping = draw(
-        st.sampled_from([{}, {"map": "prefix", "prefixes": {"h1": "10.0.0.0/8", "h2": ["2001:db8::/32"]}}])
+        st.sampled_from(
+            [nothing, {"map": "prefix", "prefixes": {"h1": "10.0.0.0/8", "h2": ["2001:db8::/32"]}}]
+        )
     )
-    source = draw(st.sampled_from([{}, {"trace": "a.pcap"}, {"synthetic": "caida-like", "duration_s": 5}]))
+    source = draw(
+        st.sampled_from([nothing, {"trace": "a.pcap"}, {"synthetic": "caida-like", "duration_s": 5}])
+    )
     return {
         "topology": draw(
             st.sampled_from([{"name": "b4"}, {"name": "line", "n": 2, "ecmp": 1.5}, {"name": "x.json"}])

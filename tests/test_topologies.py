@@ -17,7 +17,7 @@ from mozart.topologies.topology import Link, Topology
 
 
 def as_graph(topology: Topology) -> networkx.Graph:
-    graph = networkx.Graph()
+    graph: networkx.Graph[str] = networkx.Graph()
     for link in topology.links:
         graph.add_edge(link.a, link.b, ns=round(link.latency_ms * 1e6))
     return graph
