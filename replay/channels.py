@@ -34,8 +34,12 @@ class Lists:
         start = np.concatenate([[0], np.cumsum([len(x) for x in lists])]).astype(np.int64)
         return cls(start, np.array([i for x in lists for i in x], np.int32))
 
-    def __getitem__(self, route: int) -> NDArray[np.int32]:
-        return self.items[self.start[route] : self.start[route + 1]]
+    def expand(self, routes: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return (index into `routes`, item) for every item of every route, in order."""
+        each = self.start[routes + 1] - self.start[routes]
+        which = np.repeat(np.arange(len(routes)), each)
+        within = np.arange(len(which)) - np.repeat(np.cumsum(each) - each, each)
+        return which, self.items[self.start[routes][which] + within].astype(np.int64)
 
 
 class Channels:

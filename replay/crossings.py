@@ -6,6 +6,7 @@ counts for messages, and for the notice of a drop.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,9 @@ from ..monitors.table_kernels import HINT, SELECT
 from ..selectors.selection import Selection
 from . import crossing_kernels as ck
 from .channels import Channels
+
+
+MIX = 0x9E3779B97F4A7C15
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +40,25 @@ class Messages:
     def __init__(self) -> None:
         self.waiting = np.zeros((0, 4), np.uint64)
 
-    def send(self, selections: list[Selection], routes: NDArray[np.int32], channels: Channels, delay_ns: int,
-             keys: NDArray[np.uint64]) -> None:  # fmt: skip
+    def send(
+        self,
+        selections: Sequence[Selection],
+        routes: NDArray[np.int32],
+        channels: Channels,
+        delay_ns: int,
+        keys: NDArray[np.uint64],
+    ) -> None:
         """Send the explicit messages of new selections, and the hints that go with their tags.
 
         `routes` is the route on which each selection was made, `keys` the keys of all selected flows.
         """
-        rows = []
-        for selection, route in zip(selections, routes, strict=True):
-            for targets, kind in ((channels.beside[route], SELECT), (channels.crossed[route], HINT)):
-                for m in targets:
-                    at = selection.time_ns + delay_ns + channels.latency_ns[selection.where, m]
-                    rows.append((np.uint64(at), np.uint64(m), keys[selection.flow], np.uint64(kind)))
-        if rows:
-            self.waiting = np.concatenate([self.waiting, np.array(rows, np.uint64)])
+        made = np.array([(s.flow, s.where, s.time_ns) for s in selections], np.int64)
+        for targets, kind in ((channels.beside, SELECT), (channels.crossed, HINT)):
+            which, monitor = targets.expand(routes)
+            flow, where, time_ns = made[which].T
+            at = time_ns + delay_ns + channels.latency_ns[where, monitor]
+            rows = (at.astype(np.uint64), monitor.astype(np.uint64), keys[flow], np.full(len(at), kind, np.uint64))
+            self.waiting = np.concatenate([self.waiting, np.stack(rows, axis=1)])
 
     def due(self, end_ns: int) -> NDArray[np.uint64]:
         """Take the messages that take effect before a time, in order of time."""
@@ -70,26 +79,37 @@ def crossings(
     delay: int,
     messages: NDArray[np.uint64],
     seed: int,
-) -> list[Crossings]:
-    """Return what crosses each monitor of a task, for one detection delay (bit `delay` of the masks)."""
+) -> Callable[[int], Crossings]:
+    """Work out what crosses the monitors of a task, for one detection delay (bit `delay` of the masks).
+
+    Returns a function that makes the crossings of one monitor, by its number.
+    """
     bit = np.uint8(1 << delay)
-    monitor = messages[:, 1].astype(np.int32)
+    message_ns, monitor = messages[:, 0].astype(np.int64), messages[:, 1].astype(np.int32)
+    message_key, message_kind = np.ascontiguousarray(messages[:, 2]), messages[:, 3].astype(np.uint8)
     crossed, back = channels.crossed, channels.reverse_reached
     counts = np.zeros(len(channels.monitors), np.int64)
     ck.count(routed.route, reverse, bit, crossed.start, crossed.items, back.start, back.items, monitor, counts)
     ends = np.cumsum(counts)
-    place = ends - counts
-    total = int(ends[-1])
-    key_out, kind_out = np.empty(total, np.uint64), np.empty(total, np.uint8)
-    bytes_out, time_out = np.empty(total, np.uint32), np.empty(total, np.int64)
-    luck_out, item_out = np.empty(total, np.uint32), np.empty(total if len(item) else 0, np.uint64)
-    ck.fill(
-        routed.route, key, reverse_key, routed.ip_bytes, routed.time_ns, item, forward, reverse, bit,
-        routed.serial, np.uint64(seed), crossed.start, crossed.items, channels.reached.items, back.start, back.items,
-        messages[:, 0].astype(np.int64), monitor, messages[:, 2], messages[:, 3].astype(np.uint8),
-        place, key_out, kind_out, bytes_out, time_out, luck_out, item_out,
+    origin, kind = np.empty(ends[-1], np.uint32), np.empty(ends[-1], np.uint8)
+    ck.order(
+        routed.route, routed.time_ns, forward, reverse, bit,
+        crossed.start, crossed.items, channels.reached.items, back.start, back.items,
+        message_ns, monitor, message_kind, ends - counts, origin, kind,
     )  # fmt: skip
-    return [
-        Crossings(*(column[a:b] for column in (key_out, kind_out, bytes_out, time_out, luck_out)), item_out[a:b])
-        for a, b in zip(ends - counts, ends, strict=True)
-    ]
+
+    def gather(number: int) -> Crossings:
+        begin, end = ends[number] - counts[number], ends[number]
+        n = int(counts[number])
+        made = Crossings(
+            np.empty(n, np.uint64), kind[begin:end], np.empty(n, np.uint32), np.empty(n, np.int64),
+            np.empty(n, np.uint32), np.empty(n if len(item) else 0, np.uint64),
+        )  # fmt: skip
+        ck.gather(
+            origin[begin:end], key, reverse_key, routed.ip_bytes, routed.time_ns, item, message_key, message_ns,
+            routed.serial, np.uint64((seed * MIX + number) % 2**64),
+            made.key, made.ip_bytes, made.time_ns, made.luck, made.item,
+        )  # fmt: skip
+        return made
+
+    return gather

@@ -129,8 +129,7 @@ class TaskReplay:
                 batch.routed, self.channels, batch.key[self.key_kind], batch.reverse_key[self.key_kind], item,
                 tags.forward, tags.reverse, d, due, self.seed,
             )  # fmt: skip
-            for tables in self.tables[d]:
-                jobs.extend(_job(table, mine) for table, mine in zip(tables, crossing, strict=True) if len(mine))
+            jobs.extend(_jobs(crossing, number, tables) for number, tables in enumerate(zip(*self.tables[d], strict=True)))
         return jobs
 
     def _select(self, batch: Prepared) -> Tags:
@@ -238,5 +237,13 @@ class TaskReplay:
         ]
 
 
-def _job(table: Table, crossing: Crossings) -> Job:
-    return lambda: table.observe(crossing)
+def _jobs(crossings_of: Callable[[int], Crossings], number: int, tables: Sequence[Table]) -> Job:
+    """Return the job of one monitor: make its crossings, and take them into its table in every setting."""
+
+    def run() -> None:
+        crossing = crossings_of(number)
+        if len(crossing):
+            for table in tables:
+                table.observe(crossing)
+
+    return run

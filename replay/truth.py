@@ -58,12 +58,7 @@ class Selected:
 def pairs_of(streams: Streams, after: After, selected: Selected, channels: Channels) -> Pairs:
     """Add up the streams of the selected flows for each monitor that they crossed."""
     flow, row = selected_rows(streams, selected)
-    route = streams.route[row]
-    crossed = channels.crossed
-    per_row = crossed.start[route + 1] - crossed.start[route]
-    expand = np.repeat(np.arange(len(row)), per_row)
-    within = np.arange(len(expand)) - np.repeat(np.cumsum(per_row) - per_row, per_row)
-    monitor = crossed.items[crossed.start[route][expand] + within].astype(np.int64)
+    expand, monitor = channels.crossed.expand(streams.route[row])
     monitors = max(len(channels.monitors), 1)
     pair, inverse = np.unique(flow[expand] * monitors + monitor, return_inverse=True)
     volume = np.zeros((len(pair), 2), np.int64)
