@@ -180,6 +180,7 @@ def test_what_is_no_sound_network_is_refused_by_name(links: list[Link], message:
         ((), ("s1",), "has no hosts"),
         (("h1",), (), "has no switches"),
         (("h1", "h1"), ("s1",), "two devices h1"),
+        (tuple(f"h{i}" for i in range(1, 5000)), ("s1",), "has 5,000 devices; 4,096 is the most"),
         (("client",), ("s1",), "'client' is no name for a host"),
         (("h1",), ("s01",), "'s01' is no name for a switch"),
     ],

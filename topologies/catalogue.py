@@ -38,7 +38,7 @@ PARAMETERS: dict[str, dict[str, Field]] = {
         **_link_fields(DATA_CENTRE_MS, DATA_CENTRE_MBPS),
     },
     "fattree": {
-        "k": Field(int, "ports of each switch, an even number", 4, minimum=2, maximum=24),
+        "k": Field(int, "ports of each switch, an even number", 4, minimum=2, maximum=16),
         **_link_fields(DATA_CENTRE_MS, DATA_CENTRE_MBPS),
     },
     "line": {

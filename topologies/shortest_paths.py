@@ -60,17 +60,13 @@ def neighbours_of(pairs: Mapping[tuple[int, int], int], nodes: int) -> list[list
 
 
 def distances(costs: Mapping[tuple[int, int], int], nodes: int) -> NDArray[np.int64]:
-    """Return the least cost between any two nodes, shape (nodes, nodes), by Floyd and Warshall's recurrence.
-
-    Nodes with one neighbour are passed over as stations on the way: no shortest path goes through them.
-    """
+    """Return the least cost between any two nodes, shape (nodes, nodes), as Floyd and Warshall do."""
     matrix = np.full((nodes, nodes), UNREACHABLE, np.int64)
     np.fill_diagonal(matrix, 0)
     for (a, b), cost in costs.items():
         matrix[a, b] = matrix[b, a] = cost
-    for station, others in enumerate(neighbours_of(costs, nodes)):
-        if len(others) > 1:
-            np.minimum(matrix, matrix[:, station, None] + matrix[None, station, :], out=matrix)
+    for station in range(nodes):
+        np.minimum(matrix, matrix[:, station, None] + matrix[None, station, :], out=matrix)
     return matrix
 
 

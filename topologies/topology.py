@@ -27,7 +27,7 @@ HOST_LINK_MBPS = 10_000.0
 """Rate of the link between a host and its switch, where a topology does not say."""
 
 FIRST_ADDRESS = ipaddress.IPv4Address("10.0.0.0")
-MAX_HOSTS = 2**24 - 2
+MAX_DEVICES = 4096
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Topology:
     @cached_property
     def hops(self) -> NDArray[np.int64]:
         """Links on the path of fewest links between any two devices, shape (devices, devices)."""
-        return shortest_paths.distances(dict.fromkeys(self._latency_by_pair, 1), len(self.devices))
+        return self._matrix(dict.fromkeys(self._latency_by_pair, 1))
 
     def switch_of(self, host: str) -> str:
         """Return the switch that a host is attached to."""
@@ -152,7 +152,22 @@ class Topology:
 
     @cached_property
     def _latency_ns(self) -> NDArray[np.int64]:
-        return shortest_paths.distances(self._latency_by_pair, len(self.devices))
+        return self._matrix(self._latency_by_pair)
+
+    def _matrix(self, costs: Mapping[tuple[int, int], int]) -> NDArray[np.int64]:
+        """Return the least cost between any two devices: that between switches, and the hosts' links."""
+        first = len(self.hosts)
+        between = {(a - first, b - first): cost for (a, b), cost in costs.items() if min(a, b) >= first}
+        core = shortest_paths.distances(between, len(self.switches))
+        place = np.arange(len(self.devices)) - first
+        extra = np.zeros(len(self.devices), np.int64)
+        for (a, b), cost in costs.items():
+            host, switch = min(a, b), max(a, b)
+            if host < first:
+                place[host], extra[host] = switch - first, cost
+        matrix = core[np.ix_(place, place)] + extra[:, None] + extra[None, :]
+        np.fill_diagonal(matrix, 0)
+        return matrix
 
     @cached_property
     def _link_by_ends(self) -> dict[tuple[str, str], Link]:
@@ -188,8 +203,11 @@ def _check_devices(topology: Topology) -> None:
         raise TopologyError(
             f"{where} has no {'hosts' if topology.switches else 'switches'}; give it at least one"
         )
-    if len(topology.hosts) > MAX_HOSTS:
-        raise TopologyError(f"{where} has {len(topology.hosts):,} hosts; addresses last for {MAX_HOSTS:,}")
+    if len(topology.devices) > MAX_DEVICES:
+        raise TopologyError(
+            f"{where} has {len(topology.devices):,} devices; {MAX_DEVICES:,} is the most, "
+            "as latencies are a matrix"
+        )
     for kind, letter, names in (("host", "h", topology.hosts), ("switch", "s", topology.switches)):
         seen: set[str] = set()
         for name in names:
