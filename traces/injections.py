@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .synth_kernels import BULK, FLOOD, FLOOD_REPLY, FLOW, SCAN, SCAN_REPLY, TCP, address, draw
+from .synth_options import SynthOptions
 
 SCAN_PORTS = (22, 23, 445, 3389)
 MINUTE_NS = 60_000_000_000
 REPLY_NS = 40_000_000
 """A scanned or flooded host answers after this time."""
-ELEPHANT_SEGMENT_BYTES = 1448
+ELEPHANT_SEGMENT_BYTES, ELEPHANT_HEADER_BYTES = 1448, 52
 ELEPHANT_ROUND_NS = 10_000_000
 
 
@@ -43,6 +44,18 @@ class Rate:
     packets_per_s: float
 
 
+def rates(options: SynthOptions) -> tuple[Rate, ...]:
+    """Return the kinds of events of synthetic traffic with their numbers."""
+    elephant_packets_per_s = (
+        options.elephant_mbps * 1e6 / (8 * (ELEPHANT_SEGMENT_BYTES + ELEPHANT_HEADER_BYTES))
+    )
+    return (
+        Rate("scanner", options.scanners, options.scan_s, options.scan_rate_per_s),
+        Rate("syn-flood", options.syn_floods, options.flood_s, options.flood_rate_per_s),
+        Rate("elephant", options.elephants, options.elephant_s, elephant_packets_per_s),
+    )
+
+
 def bits_of(key: int | np.uint64, number: int) -> np.uint64:
     """Return the 64 random bits of a counter, as the kernels draw them."""
     return np.uint64(draw(np.uint64(key), np.int64(number)))
@@ -53,7 +66,7 @@ def events(rate: Rate, seed: int) -> Iterator[Injection]:
     make = {"scanner": scanner, "syn-flood": syn_flood, "elephant": elephant}[rate.kind]
     for number in count() if rate.per_minute else ():
         key = int(bits_of(bits_of(seed, sum(rate.kind.encode())), number))
-        spread = (number + (key >> 11) / 2**53) / rate.per_minute
+        spread = (number + (key >> 11) / 2**53 / 4) / rate.per_minute
         start_ns = int(spread * MINUTE_NS)
         yield Injection(rate.kind, number, start_ns, make(rate, key, start_ns))
 
@@ -96,7 +109,7 @@ def elephant(rate: Rate, key: int, start_ns: int) -> NDArray[np.void]:
     flows["interval_ns"] = round(window / rate.packets_per_s * 1e9)
     flows["window"] = flows["window_most"] = window
     flows["gap_ns"] = flows["interval_ns"] * 0.6 / window
-    flows["segment_bytes"], flows["header_bytes"] = ELEPHANT_SEGMENT_BYTES, 52
+    flows["segment_bytes"], flows["header_bytes"] = ELEPHANT_SEGMENT_BYTES, ELEPHANT_HEADER_BYTES
     flows["src_port"], flows["dst_port"] = 443, 32768 + key % 28000
     flows["sends_data"] = 1, 0
     flows["from_client"] = 0, 1

@@ -17,81 +17,27 @@ that have packets left, the packets of one slot of time, and the truth.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import SpecError
-from .injections import ELEPHANT_SEGMENT_BYTES, SCAN_PORTS, Injection, Rate, events
+from .injections import SCAN_PORTS, Injection, events, rates
 from .packets import COLUMNS, PacketBatch
 from .synth_kernels import FLOW, NEVER, PACKET, arrive, bucket_order, send, to_columns
-from .synth_model import BODY, profile_named
+from .synth_model import PROFILES
+from .synth_options import SynthOptions
 from .synth_truth import Truth
+
+__all__ = ["EPOCH_NS", "SynthOptions", "Synthesizer"]
 
 EPOCH_NS = 1_521_118_800 * 10**9
 """When every synthetic trace begins: 2018-03-15 13:00:00 UTC."""
-WARM_ALL_NS = 10 * 10**9
-WARM_LONG_NS = 600 * 10**9
+WARM_UP = ((-600 * 10**9, 0.02), (-40 * 10**9, 0.25), (-10 * 10**9, 1.0))
+"""From when before the trace which share of the connections, the longest, may still be under way."""
 SLOT_PACKETS = 50_000
 OPEN_SHARE = 0.2
 """Share of the answers to a scan that are SYN-ACKs; the others are resets."""
-
-
-def option(default: Any, meaning: str, least: float = 0.0, most: float = float("inf")) -> Any:
-    """Declare an option: its default, what it means, and the range of its values."""
-    return field(default=default, metadata={"help": meaning, "least": least, "most": most})
-
-
-@dataclass(frozen=True)
-class SynthOptions:
-    """What synthetic traffic to make: names, defaults and meanings, for command and task file alike."""
-
-    name: str = option("caida-like", "kind of traffic")
-    duration_s: float = option(60.0, "length of the trace in seconds", 1e-6)
-    packets_per_s: float = option(
-        440_000.0, "mean packet rate; flow arrivals follow, flows stay alike", 1.0, 100e6
-    )
-    seed: int = option(1, "seed of all that is random", 0, 2**63 - 1)
-    bidirectional_share: float = option(0.25, "share of connections with both directions in the trace", 0, 1)
-    ipv6_share: float = option(0.0, "share of connections that use IPv6", 0, 1)
-    lossy_share: float = option(0.02, "share of TCP connections of 4 packets or more that lose packets", 0, 1)
-    retransmission_rate: float = option(0.05, "share of data packets of a lossy flow that repeat one", 0, 0.5)
-    scanners: int = option(6, "sources that begin a port scan, in every minute", 0, 100_000)
-    scan_rate_per_s: float = option(50.0, "probes a second of a scanner", 0.01, 1e6)
-    scan_s: float = option(20.0, "how long a scanner scans, in seconds", 0.001)
-    scan_answered_share: float = option(0.4, "share of probes that are answered", 0, 1)
-    syn_floods: int = option(1, "SYN floods that begin in every minute", 0, 10_000)
-    flood_rate_per_s: float = option(1000.0, "SYNs a second of a flood", 0.01, 1e7)
-    flood_s: float = option(10.0, "how long a flood lasts, in seconds", 0.001)
-    elephants: int = option(6, "elephants (steady large TCP flows) that begin in every minute", 0, 100_000)
-    elephant_mbps: float = option(50.0, "rate of an elephant in megabits a second, IP bytes", 0.1, 1e5)
-    elephant_s: float = option(20.0, "how long an elephant lasts, in seconds", 0.001)
-
-    def __post_init__(self) -> None:
-        profile_named(self.name)
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if f.name == "name":
-                continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise SpecError(f"synthetic traffic: {f.name} is {value!r}, and a number is needed")
-            least, most = f.metadata["least"], f.metadata["most"]
-            if not least <= value <= most:
-                raise SpecError(
-                    f"synthetic traffic: {f.name} is {value}, and {least:g} to {most:g} is allowed"
-                )
-
-    def rates(self) -> tuple[Rate, ...]:
-        """Return the kinds of injected events with their numbers."""
-        per_packet_bits = 8 * (ELEPHANT_SEGMENT_BYTES + 52)
-        elephant_packets_per_s = self.elephant_mbps * 1e6 / per_packet_bits
-        return (
-            Rate("scanner", self.scanners, self.scan_s, self.scan_rate_per_s),
-            Rate("syn-flood", self.syn_floods, self.flood_s, self.flood_rate_per_s),
-            Rate("elephant", self.elephants, self.elephant_s, elephant_packets_per_s),
-        )
 
 
 class Synthesizer:
@@ -99,8 +45,8 @@ class Synthesizer:
 
     def __init__(self, options: SynthOptions | None = None) -> None:
         self.options = options or SynthOptions()
-        profile = profile_named(self.options.name)
-        self._tables = profile.tables()
+        profile = PROFILES[self.options.name]
+        self._tables = profile.tables(self.options.packets_per_s)
         self._seed = np.uint64(self.options.seed)
         rate = self.options.retransmission_rate
         self._choices = np.array(
@@ -111,7 +57,7 @@ class Synthesizer:
                 self.options.ipv6_share,
             ]
         )
-        flows_per_ns = self.options.packets_per_s / profile.mean_packets() / 1e9
+        flows_per_ns = self.options.packets_per_s / profile.mean_packets(self.options.packets_per_s) / 1e9
         self._per_ns = flows_per_ns / (1 + self.options.bidirectional_share)
         self._slot_ns = int(min(max(SLOT_PACKETS / self.options.packets_per_s, 0.001), 2.0) * 1e9)
         self._end_ns = round(self.options.duration_s * 1e9)
@@ -132,7 +78,7 @@ class Synthesizer:
     def __iter__(self) -> Iterator[PacketBatch]:
         self._begin()
         clock = np.array([0, 1 << 40], np.int64)
-        pending = [iter(events(rate, self.options.seed)) for rate in self.options.rates()]
+        pending = [iter(events(rate, self.options.seed)) for rate in rates(self.options)]
         heads: list[Injection | None] = [next(stream, None) for stream in pending]
         for start_ns in range(0, self._end_ns, self._slot_ns):
             end_ns = min(start_ns + self._slot_ns, self._end_ns)
@@ -149,11 +95,10 @@ class Synthesizer:
 
     def _begin(self) -> None:
         """Take in the connections under way at the beginning: long ones from far back, all from nearer."""
-        longest = float(self._tables[1][:, BODY].max())
-        clock = np.array([-WARM_LONG_NS, 1], np.int64)
-        self._arrive(clock, -WARM_ALL_NS, longest)
-        clock[0] = -WARM_ALL_NS
-        self._arrive(clock, -1, 1.0)
+        clock = np.array([0, 1], np.int64)
+        for (begin_ns, share), (end_ns, _) in zip(WARM_UP, (*WARM_UP[1:], (0, 0.0)), strict=True):
+            clock[0] = begin_ns
+            self._arrive(clock, end_ns - 1, share)
 
     def _arrive(self, clock: NDArray[np.int64], until_ns: int, scale: float) -> None:
         """Begin the connections of a stream up to a time."""

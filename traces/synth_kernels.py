@@ -91,6 +91,7 @@ BULK, ATTEMPT, DATAGRAM, PACED, SCAN, SCAN_REPLY, FLOOD, FLOOD_REPLY = range(8)
     SHORT_SHARE,
     REQUEST_SHARE,
     PACED_SHARE,
+    FASTEST,
 ) = range(len(NUMBERS))
 
 NEVER = np.int64(2**62)
@@ -100,6 +101,16 @@ V4 = np.uint64(0xFFFF << 32)
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 ROUND = np.uint64(0xD1B54A32D192ED03)
 UNIT = 2.0**-53
+EVEN_1, EVEN_2, EVEN_3 = (
+    np.uint64(0xD1B54A32D192ED03),
+    np.uint64(0xABC98388FB8FAC03),
+    np.uint64(0x8CB92BA72F3D8DD7),
+)
+"""2**64 over powers of the root of x**4 = x + 1: multiples fill the unit cube evenly (Roberts' sequence).
+
+"""2**64 over powers of the root of x**4 = x + 1: multiples fill the unit cube evenly (Roberts' R sequence).
+flows included: else a link of a tenth of the rate would be off by a tenth and more.
+"""
 SERVERS, SERVER_SPREAD = 1_000_000.0, 30.0
 CLIENTS, CLIENT_SPREAD = 4_000_000.0, 200.0
 
@@ -201,7 +212,7 @@ def set_shape(f, key, which, length, numbers, size):
         1.0,
         lognormal(key, 12, numbers[WINDOW_FACTOR], numbers[WINDOW_SIGMA]) * length ** numbers[WINDOW_POWER],
     )
-    f.window_most = np.int64(most)
+    f.window_most = np.int64(max(1.0, min(most, numbers[FASTEST] * f.interval_ns * 1e-9)))
     f.pause_odds = numbers[PAUSE_SHARE]
     f.kind = BULK
     bits = draw(key, 14)
@@ -213,10 +224,10 @@ def set_shape(f, key, which, length, numbers, size):
             f.kind, f.interval_ns, f.window_most, f.pause_odds = ATTEMPT, 1_000_000_000, 1, 0.0
     elif which == 1:
         f.protocol, f.header_bytes = UDP, 28
-        f.segment_bytes = 1240 + np.int64(bits & np.uint64(127)) + 58 * np.int64(bits >> np.uint64(63))
+        f.segment_bytes = 1250 + np.int64(bits & np.uint64(127)) + 80 * np.int64(bits >> np.uint64(63))
         if length < 4:
             f.kind, f.window_most = DATAGRAM, 1
-        elif unit(draw(key, 15)) < numbers[PACED_SHARE]:
+        elif length < 2000 and unit(draw(key, 15)) < numbers[PACED_SHARE]:
             f.kind, f.window_most, f.pause_odds = PACED, 1, 0.0
             f.segment_bytes = 60 + np.int64(bits >> np.uint64(8)) % 240
             f.interval_ns = 20_000_000 << np.int64(bits & np.uint64(1))
@@ -282,10 +293,8 @@ def add_connection(
     such share of them begins.
     """
     key = mix64(seed + mix64(np.uint64(number) * GOLDEN + np.uint64(1)))
-    which = protocol_of(unit(draw(key, 0)), numbers)
-    u = unit(draw(key, 1)) * u_scale
-    if u_scale < 1.0 and u >= lengths[which, BODY]:
-        return
+    which = protocol_of(unit(draw(seed, 0) + np.uint64(number) * EVEN_2), numbers)
+    u = unit(draw(seed, 1) + np.uint64(number) * EVEN_1) * u_scale
     length = flow_length(u, lengths[which])
     f = model[0]
     f.connection, f.from_client, f.injected, f.retransmitted, f.held_bytes = key, 1, 0, 0, 0
@@ -299,8 +308,9 @@ def add_connection(
         start_ns = np.int64(unit(draw(key, 9)) * (f.interval_ns + f.pause_odds * numbers[PAUSE_MS] * 3e6))
     set_endpoints(f, key, seed, options[3], values)
     upload = unit(draw(key, 3)) < numbers[UPLOAD_SHARE]
-    both = unit(draw(key, 4)) < options[0]
-    client_only = unit(draw(key, 5)) < 0.5
+    crossing = unit(draw(seed, 2) + np.uint64(number) * EVEN_3)
+    both = crossing < options[0]
+    client_only = (crossing < (1.0 + options[0]) / 2) == upload
     lossy = which == 0 and f.kind == BULK and length >= 4 and unit(draw(key, 6)) < options[1]
     odds = options[2] if lossy else 0.0
     if both or client_only:

@@ -14,41 +14,36 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import SpecError
-
 BODY = 20
 """Flow lengths up to this many packets come from a table, longer ones from a Pareto tail."""
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """Lengths of flows: P(length > n) at some n up to `BODY`, then a Pareto tail, cut at `longest`."""
+    """Lengths of flows: P(length > n) at some n up to `BODY`, then a Pareto tail of exponent `alpha`."""
 
     survival: dict[int, float]
     alpha: float
-    longest: int
 
     def table(self) -> NDArray[np.float64]:
         """Return P(length > n) for n of 0 to `BODY`, straight lines between the given points."""
         points = {0: 1.0, **self.survival}
         return np.interp(np.arange(BODY + 1), list(points), list(points.values()))
 
-    def draw(self, survival: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Return the lengths at given values of P(length > n), as the kernel draws them."""
+    def draw(self, survival: NDArray[np.float64], longest: float) -> NDArray[np.int64]:
+        """Return the lengths at given values of P(length > n), as the kernel draws them, cut at `longest`."""
         table = self.table()
         body = np.searchsorted(-table, -survival, "left")
         if table[BODY] <= 0:
             return np.clip(body, 1, BODY)
-        tail = (
-            np.minimum(BODY * (table[BODY] / survival) ** (1 / self.alpha), self.longest).astype(np.int64) + 1
-        )
+        tail = np.minimum(BODY * (table[BODY] / survival) ** (1 / self.alpha), longest).astype(np.int64) + 1
         return np.where(survival < table[BODY], tail, np.maximum(body, 1))
 
-    def mean_directions(self) -> float:
+    def mean_directions(self, longest: float) -> float:
         """Return the mean length of a flow, over the two directions of a connection taken equally often."""
         edges = np.append(np.geomspace(1e-9, 1e-2, 200_001), np.linspace(1e-2, 1, 200_001)[1:])
         survival = (edges[1:] + edges[:-1]) / 2
-        data = self.draw(survival)
+        data = self.draw(survival, longest)
         both = (data + np.where(data < 3, data, 2 + data // 2)) / 2
         return float(np.sum(both * np.diff(edges)))
 
@@ -79,25 +74,35 @@ class Profile:
     short_segment_share: float
     request_share: float
     paced_share: float
+    fastest_share: float
+    longest_s: float
     sizes: dict[int, float] = field(default_factory=dict)
     ports: dict[int, float] = field(default_factory=dict)
     attempt_ports: dict[int, float] = field(default_factory=dict)
 
-    def mean_packets(self) -> float:
-        """Return the mean number of packets of a flow over its whole life."""
+    def mean_packets(self, packets_per_s: float) -> float:
+        """Return the mean number of packets of a flow over its whole life, on a link of this rate."""
         icmp_share = 1 - self.tcp_share - self.udp_share
+        longest = self.longest(packets_per_s)
         return (
-            self.tcp_share * self.tcp_lengths.mean_directions()
-            + self.udp_share * self.udp_lengths.mean_directions()
-            + icmp_share * self.icmp_lengths.mean_directions()
+            self.tcp_share * self.tcp_lengths.mean_directions(longest)
+            + self.udp_share * self.udp_lengths.mean_directions(longest)
+            + icmp_share * self.icmp_lengths.mean_directions(longest)
         )
 
-    def tables(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    def longest(self, packets_per_s: float) -> float:
+        """Return the packets of the longest flow: the fastest on a link of this rate, for `longest_s`."""
+        return max(1000.0, self.fastest_share * packets_per_s * self.longest_s)
+
+    def tables(
+        self, packets_per_s: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return what the kernels read: numbers (by `NUMBERS`), length tables (3, 23), and quantiles."""
         numbers = np.array([getattr(self, name) for name in NUMBERS], np.float64)
+        numbers[NUMBERS.index("fastest_share")] *= packets_per_s
         lengths = np.zeros((3, BODY + 3))
         for row, kind in enumerate((self.tcp_lengths, self.udp_lengths, self.icmp_lengths)):
-            lengths[row] = (*kind.table(), kind.alpha, kind.longest)
+            lengths[row] = (*kind.table(), kind.alpha, self.longest(packets_per_s))
         return (
             numbers,
             lengths,
@@ -121,6 +126,7 @@ NUMBERS = (
     "short_segment_share",
     "request_share",
     "paced_share",
+    "fastest_share",
 )
 """Order of the numbers of a profile in the array that the kernels read."""
 
@@ -135,22 +141,24 @@ def quantiles(shares: dict[int, float], points: int = 1024) -> NDArray[np.float6
 CAIDA_LIKE = Profile(
     tcp_share=0.62,
     udp_share=0.35,
-    tcp_lengths=Lengths({1: 0.60, 2: 0.52, 3: 0.48, 5: 0.42, 10: 0.32, 20: 0.22}, 1.25, 2_000_000),
-    udp_lengths=Lengths({1: 0.30, 2: 0.20, 3: 0.16, 5: 0.13, 10: 0.11, 20: 0.09}, 1.25, 2_000_000),
-    icmp_lengths=Lengths({1: 0.40, 2: 0.25, 4: 0.15, 10: 0.08, 20: 0.0}, 1.25, 20),
+    tcp_lengths=Lengths({1: 0.60, 2: 0.52, 3: 0.48, 5: 0.42, 10: 0.32, 20: 0.21}, 1.25),
+    udp_lengths=Lengths({1: 0.30, 2: 0.20, 3: 0.16, 5: 0.13, 10: 0.12, 20: 0.108}, 1.25),
+    icmp_lengths=Lengths({1: 0.40, 2: 0.25, 4: 0.15, 10: 0.08, 20: 0.0}, 1.25),
     rtt_ms=60.0,
     rtt_sigma=0.8,
     gap_us=25.0,
     gap_sigma=1.5,
-    window_factor=1.0,
-    window_power=0.4,
-    window_sigma=0.5,
+    window_factor=0.9,
+    window_power=0.48,
+    window_sigma=0.7,
     pause_share=0.05,
     pause_ms=200.0,
     upload_share=0.15,
-    short_segment_share=0.08,
+    short_segment_share=0.04,
     request_share=0.06,
-    paced_share=0.3,
+    paced_share=0.2,
+    fastest_share=1 / 30,
+    longest_s=120.0,
     sizes={
         1500: 0.63,
         1480: 0.10,
@@ -177,14 +185,4 @@ CAIDA_LIKE = Profile(
 )
 
 PROFILES = {"caida-like": CAIDA_LIKE}
-"""Name of each kind of synthetic traffic."""
-
-
-def profile_named(name: str) -> Profile:
-    """Return the profile of a name.
-
-    Raises `SpecError` where there is none.
-    """
-    if name not in PROFILES:
-        raise SpecError(f"no synthetic traffic named {name!r}; there is {', '.join(PROFILES)}")
-    return PROFILES[name]
+"""The figures of each kind of synthetic traffic, by its name in `synth_options.KINDS`."""

@@ -21,7 +21,7 @@ from .synth_kernels import FLOW
 
 if TYPE_CHECKING:
     from .injections import Injection
-    from .synth import SynthOptions
+    from .synth_options import SynthOptions
 
 KIND_TABLES = {"scanner": "scanners", "syn-flood": "syn_floods", "elephant": "elephants"}
 
