@@ -108,8 +108,8 @@ EVEN_1, EVEN_2, EVEN_3 = (
 )
 """2**64 over powers of the root of x**4 = x + 1: multiples fill the unit cube evenly (Roberts' sequence).
 
-"""2**64 over powers of the root of x**4 = x + 1: multiples fill the unit cube evenly (Roberts' R sequence).
-flows included: else a link of a tenth of the rate would be off by a tenth and more.
+Drawn so, not at random, lengths, protocols and directions keep their shares from minute to minute, the
+longest flows included: else a link of a tenth of the rate would be off by a tenth and more.
 """
 SERVERS, SERVER_SPREAD = 1_000_000.0, 30.0
 CLIENTS, CLIENT_SPREAD = 4_000_000.0, 200.0
