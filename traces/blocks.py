@@ -101,7 +101,7 @@ def _fill(
     end: Exception | None = None
     try:
         while (buffer := free.get()) is not None:
-            room = memoryview(buffer)[MOST_RECORD_BYTES:]
+            room = buffer.data[MOST_RECORD_BYTES:]
             count, end = _read_block(stream, room)
             if count:
                 filled.put((buffer, count))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from ..errors import TraceError
 
@@ -141,7 +141,7 @@ class Decompressed:
     """The plain bytes of a compressed file; whatever the decompressor raises becomes a TraceError."""
 
     def __init__(
-        self, name: str, kind: str, stream: BinaryIO, source: Rejoined, frames: ZstdFrames | None
+        self, name: str, kind: str, stream: Any, source: Rejoined, frames: ZstdFrames | None
     ) -> None:
         self._name = name
         self._kind = kind
@@ -152,7 +152,7 @@ class Decompressed:
     def readinto(self, buffer: memoryview) -> int:
         """Decompress up to one piece into a buffer; return the bytes written, 0 at the end."""
         try:
-            count: int = self._stream.readinto(buffer[:PIECE_BYTES])  # type: ignore[attr-defined]
+            count: int = self._stream.readinto(buffer[:PIECE_BYTES])
         except OSError as error:
             if error.errno is not None:  # the disk, not the data
                 raise
@@ -200,11 +200,11 @@ def open_stream(path: str) -> ByteStream:
     if head.startswith(ZSTD_MAGIC) or (head[1:4] == b"\x2a\x4d\x18" and head[0] in ZSTD_SKIPPABLE):
         import zstandard
 
-        frames = ZstdFrames(source)  # type: ignore[arg-type]
+        frames: Any = ZstdFrames(source)  # type: ignore[arg-type]
         decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
         stream = decompressor.stream_reader(frames, read_size=PIECE_BYTES, read_across_frames=True)
         return Decompressed(name, "zstd", stream, source, frames)
-    return source  # type: ignore[return-value]
+    return source
 
 
 def _first_bytes(file: BinaryIO, wanted: int) -> bytes:

@@ -1,22 +1,26 @@
-"""Hot loop from captured bytes to packet columns: link layer, IP, transport header.
+"""From captured bytes to packet columns: link layer, IP, transport header.
 
-Where the packets stand in the bytes is found by the walkers of the file formats (`pcap_kernels.py`,
-`pcapng_kernels.py`) or by a capture ring; this loop knows only (start, captured length, length on the wire,
-link type) of each. Every read is checked against the captured length, so no input can make it read beyond a
-packet.
+The loops over a file's packets (`pcap_kernels.py`, `pcapng_kernels.py`) take `decode_packet` into themselves,
+so a packet's bytes are read once. Every read is checked against the captured length: no input makes it read
+beyond a packet.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import numba
 import numpy as np
 
-from ..kernels import inline_kernel, kernel
+from ..kernels import inline_kernel
 
 ETHERNET, RAW, RAW_4, RAW_6, COOKED, COOKED_2, PPP, CISCO_HDLC, LOOPBACK = range(9)
 """How a packet's bytes begin; `links.py` maps the link types of trace files to these."""
 
 NOT_IP, CUT_OFF, MALFORMED, OUT_OF_ORDER = range(4)
-"""Why a packet is not measured; positions in the array of counts."""
+SKIP_REASONS = ("not_ip", "cut_off", "malformed", "out_of_order")
+"""Why a packet is not measured: positions in the array of counts, and their names."""
 
 ETHERTYPE_IPV4, ETHERTYPE_IPV6 = 0x0800, 0x86DD
 MPLS, MPLS_MULTICAST = 0x8847, 0x8848
@@ -29,19 +33,29 @@ HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, NO_NEXT, DESTINATION = 0, 43, 44,
 TCP, UDP, SCTP = 6, 17, 132
 
 
-@inline_kernel
+def lean_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a loop over packets or a part of it: as `kernels.kernel`, but without reference counts.
+
+    Nothing is allocated in such a loop, and counting the references of a dozen arrays for every packet would
+    cost ten times the work itself.
+    """
+    options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "_nrt": False}
+    return numba.njit(**options)(function)
+
+
+@lean_kernel
 def byte_at(data, at):
     """Read one byte; `at` is never negative, which spares the test for Python's negative indices."""
     return np.int64(data[np.uint64(at)])
 
 
-@inline_kernel
+@lean_kernel
 def big16(data, at):
     """Read two bytes, most significant first."""
     return np.int64(data[np.uint64(at)]) << 8 | np.int64(data[np.uint64(at + 1)])
 
 
-@inline_kernel
+@lean_kernel
 def big32(data, at):
     """Read four bytes, most significant first."""
     return (
@@ -52,13 +66,13 @@ def big32(data, at):
     )
 
 
-@inline_kernel
+@lean_kernel
 def big64(data, at):
     """Read eight bytes, most significant first."""
     return big32(data, at) << np.uint64(32) | big32(data, at + 4)
 
 
-@kernel
+@lean_kernel
 def behind_ethertype(data, ethertype, at, end):
     """Follow VLAN tags and MPLS labels behind an ethertype; return (what follows, where)."""
     while ethertype == 0x8100 or ethertype == 0x88A8 or ethertype == 0x9100 or ethertype == 0x9200:
@@ -83,7 +97,7 @@ def behind_ethertype(data, ethertype, at, end):
     return NO_IP, at
 
 
-@kernel
+@lean_kernel
 def behind_ppp(data, at, end):
     """Read a PPP header, with or without HDLC framing (ff 03) and with a protocol of one byte or two."""
     if at + 2 <= end and byte_at(data, at) == 0xFF and byte_at(data, at + 1) == 0x03:
@@ -106,7 +120,7 @@ def behind_ppp(data, at, end):
     return NO_IP, at
 
 
-@kernel
+@lean_kernel
 def behind_link(data, link, at, end):
     """Return (IPV4, IPV6, EITHER_IP or NO_IP; where the IP header begins) of the packet in data[at:end].
 
@@ -148,7 +162,7 @@ def behind_link(data, link, at, end):
     return behind_ethertype(data, big16(data, type_at), at + length, end)
 
 
-@kernel
+@lean_kernel
 def behind_extensions(data, protocol, at, end):
     """Follow the chain of IPv6 extension headers; return (last protocol, where it begins, whether ports may
     follow).
@@ -176,121 +190,103 @@ def behind_extensions(data, protocol, at, end):
         at = following
 
 
-@kernel
-def decode(  # one call a block of packets; the arrays are the columns of PacketBatch
-    data, time_ns, starts, captured, wire, links, packets,
-    out_time_ns, src, dst, src_port, dst_port, protocols, ip_bytes, payload_bytes, tcp_flags, tcp_seq, dscp,
-    at, latest_ns, skipped,
+@inline_kernel
+def decode_packet(
+    data, start, end, on_wire, link, now_ns,
+    time_ns, src, dst, src_port, dst_port, protocols, ip_bytes, payload_bytes, tcp_flags, tcp_seq, dscp,
+    at, skipped,
 ):  # fmt: skip
-    """Write the columns of the packets from row `at` on; count those that cannot be measured in `skipped`.
+    """Write the columns of the packet in data[start:end] to row `at`; return the next free row.
 
-    Returns (row behind the last one written, latest time seen, whether a time fell below an earlier one).
+    A packet that cannot be measured is counted in `skipped`, and the row stays free. `on_wire` is the length
+    of the whole packet, link header included.
     """
-    falls = False
-    for i in range(np.uint64(packets)):
-        start = np.int64(starts[i])
-        end = start + np.int64(captured[i])
-        on_wire = np.int64(wire[i])
-        if on_wire < np.int64(captured[i]):
-            on_wire = np.int64(captured[i])
-        whole = on_wire == np.int64(captured[i])
-        link = links[i]
-        kind = EITHER_IP
-        ip = start
-        if link == ETHERNET and start + 14 <= end and big16(data, start + 12) == ETHERTYPE_IPV4:
-            kind = IPV4
-            ip = start + 14
-        elif link != RAW:
-            kind, ip = behind_link(data, link, start, end)
-        if kind == NO_IP:
-            skipped[NOT_IP] += 1
-            continue
-        if ip >= end:
-            skipped[MALFORMED if whole else CUT_OFF] += 1
-            continue
-        version = byte_at(data, ip) >> 4
-        if kind != EITHER_IP and kind != version:
+    kind = EITHER_IP
+    ip = start
+    if link == ETHERNET and start + 14 <= end and big16(data, start + 12) == ETHERTYPE_IPV4:
+        kind = IPV4
+        ip = start + 14
+    elif link != RAW:
+        kind, ip = behind_link(data, link, start, end)
+    if kind == NO_IP:
+        skipped[NOT_IP] += 1
+        return at
+    if ip >= end:
+        skipped[MALFORMED if on_wire <= end - start else CUT_OFF] += 1
+        return at
+    version = byte_at(data, ip) >> 4
+    if kind != EITHER_IP and kind != version:
+        skipped[MALFORMED] += 1
+        return at
+    row = np.uint64(at)
+    ports_follow = True
+    if version == 4:
+        header_bytes = (byte_at(data, ip) & 15) * 4
+        if header_bytes < 20:
             skipped[MALFORMED] += 1
-            continue
-        row = np.uint64(at)
-        ports_follow = True
-        if version == 4:
-            header_bytes = (byte_at(data, ip) & 15) * 4
-            if header_bytes < 20:
-                skipped[MALFORMED] += 1
-                continue
-            header_end = ip + header_bytes
-            if header_end > end:
-                skipped[MALFORMED if whole else CUT_OFF] += 1
-                continue
-            total = big16(data, ip + 2)
-            if total == 0:  # segmentation offload: the length did not fit, or the card fills it in
-                total = on_wire - (ip - start)
-            if total < header_bytes:
-                skipped[MALFORMED] += 1
-                continue
-            protocol = byte_at(data, ip + 9)
-            ports_follow = big16(data, ip + 6) & 0x1FFF == 0
-            src[row, 0] = 0
-            src[row, 1] = np.uint64(0xFFFF00000000) | big32(data, ip + 12)
-            dst[row, 0] = 0
-            dst[row, 1] = np.uint64(0xFFFF00000000) | big32(data, ip + 16)
-            dscp[row] = byte_at(data, ip + 1) >> 2
-        elif version == 6:
-            if ip + 40 > end:
-                skipped[MALFORMED if whole else CUT_OFF] += 1
-                continue
-            total = 40 + big16(data, ip + 4)
-            protocol = byte_at(data, ip + 6)
-            if total == 40 and protocol != NO_NEXT:  # a jumbogram, or segmentation offload
-                total = on_wire - (ip - start)
-            protocol, header_end, ports_follow = behind_extensions(
-                data, protocol, ip + 40, min(end, ip + total)
-            )
-            src[row, 0] = big64(data, ip + 8)
-            src[row, 1] = big64(data, ip + 16)
-            dst[row, 0] = big64(data, ip + 24)
-            dst[row, 1] = big64(data, ip + 32)
-            dscp[row] = big16(data, ip) >> 6 & 63
-        else:
-            skipped[NOT_IP] += 1
-            continue
-        here = (
-            min(end, ip + total) - header_end
-        )  # bytes of the transport header and behind that were captured
-        source_port = np.int64(0)
-        destination_port = np.int64(0)
-        payload = np.int64(0)
-        flags = np.int64(0)
-        seq = np.uint64(0)
-        if ports_follow and protocol in (TCP, UDP, SCTP):
-            if here >= 4:
-                source_port = big16(data, header_end)
-                destination_port = big16(data, header_end + 2)
-            payload = ip + total - header_end
-            if protocol == UDP:
-                payload -= 8
-            elif protocol == SCTP:
-                payload -= 12
-            elif here >= 14:
-                offset = (byte_at(data, header_end + 12) >> 4) * 4
-                payload = payload - offset if offset >= 20 else 0
-                flags = byte_at(data, header_end + 13)
-                seq = big32(data, header_end + 4)
-            else:  # without the sequence number a payload would look like a retransmission
-                payload = 0
-        src_port[row] = source_port
-        dst_port[row] = destination_port
-        protocols[row] = protocol
-        ip_bytes[row] = total
-        payload_bytes[row] = max(payload, 0)
-        tcp_flags[row] = flags
-        tcp_seq[row] = seq
-        now = time_ns[i]
-        out_time_ns[row] = now
-        if now < latest_ns:
-            falls = True
-        else:
-            latest_ns = now
-        at += 1
-    return at, latest_ns, falls
+            return at
+        header_end = ip + header_bytes
+        if header_end > end:
+            skipped[MALFORMED if on_wire <= end - start else CUT_OFF] += 1
+            return at
+        total = big16(data, ip + 2)
+        if total == 0:  # segmentation offload: the length did not fit, or the card fills it in
+            total = max(on_wire, end - start) - (ip - start)
+        if total < header_bytes:
+            skipped[MALFORMED] += 1
+            return at
+        protocol = byte_at(data, ip + 9)
+        ports_follow = big16(data, ip + 6) & 0x1FFF == 0
+        src[row, 0] = 0
+        src[row, 1] = np.uint64(0xFFFF00000000) | big32(data, ip + 12)
+        dst[row, 0] = 0
+        dst[row, 1] = np.uint64(0xFFFF00000000) | big32(data, ip + 16)
+        dscp[row] = byte_at(data, ip + 1) >> 2
+    elif version == 6:
+        if ip + 40 > end:
+            skipped[MALFORMED if on_wire <= end - start else CUT_OFF] += 1
+            return at
+        total = 40 + big16(data, ip + 4)
+        protocol = byte_at(data, ip + 6)
+        if total == 40 and protocol != NO_NEXT:  # a jumbogram, or segmentation offload
+            total = max(on_wire, end - start) - (ip - start)
+        protocol, header_end, ports_follow = behind_extensions(data, protocol, ip + 40, min(end, ip + total))
+        src[row, 0] = big64(data, ip + 8)
+        src[row, 1] = big64(data, ip + 16)
+        dst[row, 0] = big64(data, ip + 24)
+        dst[row, 1] = big64(data, ip + 32)
+        dscp[row] = big16(data, ip) >> 6 & 63
+    else:
+        skipped[NOT_IP] += 1
+        return at
+    here = min(end, ip + total) - header_end  # bytes of the transport header and behind that were captured
+    source_port = np.int64(0)
+    destination_port = np.int64(0)
+    payload: Any = np.int64(0)
+    flags = np.int64(0)
+    seq = np.uint64(0)
+    if ports_follow and protocol in (TCP, UDP, SCTP):
+        if here >= 4:
+            source_port = big16(data, header_end)
+            destination_port = big16(data, header_end + 2)
+        payload = ip + total - header_end
+        if protocol == UDP:
+            payload -= 8
+        elif protocol == SCTP:
+            payload -= 12
+        elif here >= 14:
+            offset = (byte_at(data, header_end + 12) >> 4) * 4
+            payload = payload - offset if offset >= 20 else 0
+            flags = byte_at(data, header_end + 13)
+            seq = big32(data, header_end + 4)
+        else:  # without the sequence number a payload would look like a retransmission
+            payload = 0
+    src_port[row] = source_port
+    dst_port[row] = destination_port
+    protocols[row] = protocol
+    ip_bytes[row] = total
+    payload_bytes[row] = max(payload, 0)
+    tcp_flags[row] = flags
+    tcp_seq[row] = seq
+    time_ns[row] = now_ns
+    return at + 1

@@ -1,4 +1,4 @@
-"""pcap files: the file header, and the walk from packet to packet.
+"""pcap files: the file header, and its packets.
 
 Layout as in the libpcap manual, pcap-savefile(5): a header of 24 bytes, then for each packet a header of 16
 bytes (seconds, micro- or nanoseconds, captured length, length on the wire) and the captured bytes.
@@ -9,8 +9,8 @@ from __future__ import annotations
 from ..errors import TraceError
 from .blocks import Window
 from .links import link_code
-from .pcap_kernels import DAMAGED, walk_pcap
-from .records import Records
+from .pcap_kernels import DAMAGED, FULL, decode_pcap
+from .rows import Rows
 
 FILE_HEADER_BYTES = 24
 MOST_CAPTURED_BYTES = 262_144
@@ -26,7 +26,7 @@ MAGIC: dict[bytes, tuple[bool, int]] = {
 MODIFIED_MAGIC = (b"\x34\xcd\xb2\xa1", b"\xa1\xb2\xcd\x34")
 
 
-class PcapWalker:
+class PcapFile:
     """The packets of one pcap file; reads the file's header when made."""
 
     def __init__(self, window: Window) -> None:
@@ -38,8 +38,8 @@ class PcapWalker:
                 "of the pcap file header; get a whole copy of the file"
             )
         header = bytes(window.buffer[window.position : window.position + FILE_HEADER_BYTES])
-        self._swapped, self._ns_per_tick = MAGIC[header[:4]]
-        order = "big" if self._swapped else "little"
+        self._big, self._ns_per_tick = MAGIC[header[:4]]
+        order = "big" if self._big else "little"
         major, minor = int.from_bytes(header[4:6], order), int.from_bytes(header[6:8], order)  # type: ignore[arg-type]
         if major != 2:
             raise TraceError(
@@ -50,27 +50,21 @@ class PcapWalker:
         self._link = link_code(link_type, window.name)
         window.position += FILE_HEADER_BYTES
 
-    def walk(self, records: Records, most: int) -> int:
-        """Fill up to `most` records from the window's current buffer; return how many, 0 at the end of the
+    def fill(self, rows: Rows) -> bool:
+        """Write packets behind the rows filled so far; True when no row is free, False at the end of the
         file.
 
         Raises TraceError where a packet is cut off or claims an impossible length.
         """
         window = self._window
-        places = records.time_ns[:most], records.starts, records.captured, records.wire
         while True:
-            count, window.position, why = walk_pcap(
-                window.buffer,
-                window.position,
-                window.end,
-                self._swapped,
-                self._ns_per_tick,
-                MOST_CAPTURED_BYTES,
-                *places,
-            )
-            if count:
-                records.links[:count] = self._link
-                return count
+            why, window.position, rows.filled, rows.latest_ns, falls = decode_pcap(
+                window.buffer, window.position, window.end, self._big, self._ns_per_tick, self._link,
+                MOST_CAPTURED_BYTES, *rows.columns.columns(), rows.filled, rows.latest_ns, rows.skipped,
+            )  # fmt: skip
+            rows.falls |= falls
+            if why == FULL:
+                return True
             if why == DAMAGED:
                 raise TraceError(
                     f"{window.name}: the packet header at byte {window.offset} claims more than "
@@ -83,4 +77,4 @@ class PcapWalker:
                 f"{window.name}: the file ends at byte {window.read_bytes}, within the packet that begins at "
                 f"byte {window.offset}; everything before it was read"
             )
-        return 0
+        return False

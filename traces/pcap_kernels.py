@@ -1,49 +1,66 @@
-"""Hot loop that finds the packets in a block of a pcap file (`pcap.py` reads the file's header)."""
+"""Hot loop over the packets of a pcap file (`pcap.py` reads the file's header)."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import inline_kernel, kernel
+from .header_kernels import decode_packet, lean_kernel
 
-NEED_MORE, FULL, DAMAGED = range(3)
+FULL, NEED_MORE, DAMAGED = range(3)
+"""Why the loop stopped: no row is free, the next packet is not whole, the next packet's header is
+impossible."""
 
 
-@inline_kernel
-def word32(data, at, swapped):
+@lean_kernel
+def word32(data, at, big):
     """Read four bytes in the byte order of the file."""
     first = np.int64(data[np.uint64(at)])
     second = np.int64(data[np.uint64(at + 1)])
     third = np.int64(data[np.uint64(at + 2)])
     fourth = np.int64(data[np.uint64(at + 3)])
-    if swapped:
+    if big:
         return first << 24 | second << 16 | third << 8 | fourth
     return fourth << 24 | third << 16 | second << 8 | first
 
 
-@kernel
-def walk_pcap(data, position, end, swapped, ns_per_tick, most_bytes, time_ns, starts, captured, wire):
-    """Write where the packets in data[position:end] stand; return (packets, position behind them, why it
-    stopped).
+@lean_kernel
+def decode_pcap(
+    data, position, end, big, ns_per_tick, link, most_bytes,
+    time_ns, src, dst, src_port, dst_port, protocols, ip_bytes, payload_bytes, tcp_flags, tcp_seq, dscp,
+    at, latest_ns, skipped,
+):  # fmt: skip
+    """Write the packets of data[position:end] to the rows from `at` on, until the rows or the bytes run out.
 
-    `swapped` says that the most significant byte comes first. A record that claims more than `most_bytes`
-    bytes is damage.
+    `big` says that the most significant byte comes first. A packet that claims more than `most_bytes`
+    captured bytes is damage. Returns (why it stopped, position, next free row, latest time, whether a time
+    fell below an earlier one).
     """
-    count = 0
-    while count < len(time_ns):
+    falls = False
+    why = FULL
+    rows = len(time_ns)
+    while at < rows:
         if position + 16 > end:
-            return count, position, NEED_MORE
-        length = word32(data, position + 8, swapped)
-        if length > most_bytes:
-            return count, position, DAMAGED
-        following = position + 16 + length
+            why = NEED_MORE
+            break
+        captured = word32(data, position + 8, big)
+        if captured > most_bytes:
+            why = DAMAGED
+            break
+        start = position + 16
+        following = start + captured
         if following > end:
-            return count, position, NEED_MORE
-        seconds = word32(data, position, swapped)
-        time_ns[count] = seconds * 1_000_000_000 + word32(data, position + 4, swapped) * ns_per_tick
-        starts[count] = position + 16
-        captured[count] = length
-        wire[count] = word32(data, position + 12, swapped)
+            why = NEED_MORE
+            break
+        now_ns = word32(data, position, big) * 1_000_000_000 + word32(data, position + 4, big) * ns_per_tick
+        on_wire = word32(data, position + 12, big)
+        at = decode_packet(
+            data, start, following, on_wire, link, now_ns,
+            time_ns, src, dst, src_port, dst_port, protocols, ip_bytes, payload_bytes, tcp_flags, tcp_seq,
+            dscp, at, skipped,
+        )  # fmt: skip
+        if now_ns < latest_ns:
+            falls = True
+        else:
+            latest_ns = now_ns
         position = following
-        count += 1
-    return count, position, FULL
+    return why, position, at, latest_ns, falls

@@ -1,4 +1,4 @@
-"""pcapng files: sections, interfaces, and the walk from packet to packet.
+"""pcapng files: sections, interfaces, and their packets.
 
 Layout as in draft-ietf-opsawg-pcapng: blocks of (type, total length, body, total length again). A section
 header gives the byte order of its section and makes its interfaces forgotten; an interface description gives
@@ -17,8 +17,8 @@ from ..errors import TraceError
 from . import pcapng_kernels as why
 from .blocks import MOST_RECORD_BYTES, Window
 from .links import LINK_TYPES, link_code
-from .pcapng_kernels import INTERFACE_FIELDS, UNKNOWN_LINK, walk_pcapng
-from .records import Records
+from .pcapng_kernels import INTERFACE_FIELDS, UNKNOWN_LINK, decode_pcapng
+from .rows import Rows
 
 SECTION_MAGIC = b"\x0a\x0d\x0d\x0a"
 BYTE_ORDER_MAGIC = 0x1A2B3C4D
@@ -27,7 +27,7 @@ TIME_RESOLUTION, TIME_OFFSET = 9, 14
 LATEST_NS = 2**63 - 1
 
 
-class PcapngWalker:
+class PcapngFile:
     """The packets of one pcapng file."""
 
     def __init__(self, window: Window) -> None:
@@ -38,8 +38,8 @@ class PcapngWalker:
         self._last_ns = 0
         self._section()
 
-    def walk(self, records: Records, most: int) -> int:
-        """Fill up to `most` records from the window's current buffer; return how many, 0 at the end of the
+    def fill(self, rows: Rows) -> bool:
+        """Write packets behind the rows filled so far; True when no row is free, False at the end of the
         file.
 
         Raises TraceError where a block is cut off or contradicts itself, or where a packet has a link type
@@ -47,13 +47,14 @@ class PcapngWalker:
         """
         window = self._window
         while True:
-            count, window.position, reason, self._last_ns = walk_pcapng(
-                window.buffer, window.position, window.end, self._order == "big",
-                self._interfaces, len(self._link_types), MOST_RECORD_BYTES, self._last_ns,
-                records.time_ns[:most], records.starts, records.captured, records.wire, records.links,
+            reason, window.position, rows.filled, rows.latest_ns, falls, self._last_ns = decode_pcapng(
+                window.buffer, window.position, window.end, self._order == "big", self._interfaces,
+                len(self._link_types), MOST_RECORD_BYTES, self._last_ns,
+                *rows.columns.columns(), rows.filled, rows.latest_ns, rows.skipped,
             )  # fmt: skip
-            if count:
-                return count
+            rows.falls |= falls
+            if reason == why.FULL:
+                return True
             if reason == why.SECTION:
                 self._section()
             elif reason == why.INTERFACE:
@@ -64,7 +65,7 @@ class PcapngWalker:
                 break
         if window.position != window.end:
             raise self._cut_off()
-        return 0
+        return False
 
     def _number(self, at: int, size: int, signed: bool = False) -> int:
         """Read a number of the block at the window's position."""

@@ -1,15 +1,16 @@
-"""Hot loop that finds the packets in a block of a pcapng file (`pcapng.py` reads sections and interfaces)."""
+"""Hot loop over the blocks of a pcapng file (`pcapng.py` reads sections and interfaces)."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import inline_kernel, kernel
+from ..kernels import inline_kernel
+from .header_kernels import decode_packet, lean_kernel
 from .pcap_kernels import word32
 
 (
-    NEED_MORE,
     FULL,
+    NEED_MORE,
     SECTION,
     INTERFACE,
     BAD_LENGTH,
@@ -19,7 +20,7 @@ from .pcap_kernels import word32
     BAD_TIME,
     BAD_LINK,
 ) = range(10)
-"""Why the walk stopped; from BAD_LENGTH on the file is damaged or cannot be read."""
+"""Why the loop stopped; from BAD_LENGTH on the file is damaged or cannot be read."""
 
 LINK, SNAP_BYTES, MULTIPLIER, DIVISOR, SHIFT, MOST_TICKS, OFFSET_NS, INTERFACE_FIELDS = range(8)
 """What is known of an interface: a row of 64-bit words."""
@@ -29,10 +30,9 @@ SECTION_BLOCK, INTERFACE_BLOCK, OLD_PACKET, SIMPLE_PACKET, ENHANCED_PACKET = 0x0
 
 
 @inline_kernel
-def to_ns(ticks, interface):
+def to_ns(ticks, multiplier, divisor, shift):
     """Turn a time stamp of an interface into nanoseconds, rounded down, without its offset."""
-    ns = ticks * interface[MULTIPLIER]
-    shift = interface[SHIFT]
+    ns = ticks * multiplier
     if shift != 0:
         billion = np.uint64(1_000_000_000)
         seconds = ticks >> shift
@@ -43,84 +43,110 @@ def to_ns(ticks, interface):
             ns = seconds * billion + ((high + (low >> np.uint64(32))) >> (shift - np.uint64(32)))
         else:
             ns = seconds * billion + (low >> shift)
-    elif interface[DIVISOR] != 1:
-        ns = ticks // interface[DIVISOR]
+    elif divisor != 1:
+        ns = ticks // divisor
     return np.int64(ns)
 
 
-@kernel
-def walk_pcapng(
-    data, position, end, swapped, interfaces, known, most_bytes, last_ns,
-    time_ns, starts, captured, wire, links,
+@lean_kernel
+def decode_pcapng(
+    data, position, end, big, interfaces, known, most_bytes, last_ns,
+    time_ns, src, dst, src_port, dst_port, protocols, ip_bytes, payload_bytes, tcp_flags, tcp_seq, dscp,
+    at, latest_ns, skipped,
 ):  # fmt: skip
-    """Write where the packets in data[position:end] stand; return (packets, position behind, why, latest
-    time).
+    """Write the packets of data[position:end] to the rows from `at` on, until the rows or the bytes run out.
 
-    `interfaces` has a row for each of the `known` interfaces of the section. A packet block of more than
-    `most_bytes` bytes is damage; other blocks may be longer and are jumped over, to a position behind `end`
-    where need be. A simple packet has no time: it gets that of the packet before it, `last_ns` at the
-    beginning.
+    `interfaces` has a row for each of the `known` interfaces of the section. A block that carries a packet or
+    an interface and has more than `most_bytes` bytes is damage; others may be longer and are jumped over, to
+    a position behind `end` where need be. A simple packet has no time: it gets that of the packet before it,
+    `last_ns` at first.
+
+    Returns (why it stopped, position, next free row, latest time, whether a time fell below an earlier one,
+    time of the last packet).
     """
-    count = 0
-    while count < len(time_ns):
+    falls = False
+    why = FULL
+    rows = len(time_ns)
+    while at < rows:
         if position + 12 > end:
-            return count, position, NEED_MORE, last_ns
-        kind = word32(data, position, swapped)
+            why = NEED_MORE
+            break
+        kind = word32(data, position, big)
         if kind == SECTION_BLOCK:
-            return count, position, SECTION, last_ns
-        length = word32(data, position + 4, swapped)
-        if length < 12 or length & 3 != 0:
-            return count, position, BAD_LENGTH, last_ns
-        wanted = kind in (ENHANCED_PACKET, OLD_PACKET, SIMPLE_PACKET, INTERFACE_BLOCK)
-        if length > most_bytes:
-            if wanted:
-                return count, position, BAD_LENGTH, last_ns
-            position += length
-            continue
+            why = SECTION
+            break
+        length = word32(data, position + 4, big)
+        packet = kind in (ENHANCED_PACKET, SIMPLE_PACKET, OLD_PACKET)
+        header = 12
+        if kind in (ENHANCED_PACKET, OLD_PACKET):
+            header = 32
+        elif kind == SIMPLE_PACKET:
+            header = 16
+        if (
+            length < header
+            or length & 3 != 0
+            or (length > most_bytes and (packet or kind == INTERFACE_BLOCK))
+        ):
+            why = BAD_LENGTH
+            break
         following = position + length
+        if length > most_bytes:
+            position = following
+            continue
         if following > end:
-            return count, position, NEED_MORE, last_ns
-        if word32(data, following - 4, swapped) != length:
-            return count, position, BAD_TRAILER, last_ns
+            why = NEED_MORE
+            break
+        if word32(data, following - 4, big) != length:
+            why = BAD_TRAILER
+            break
         if kind == INTERFACE_BLOCK:
-            return count, position, INTERFACE, last_ns
-        if wanted:
-            header = 16 if kind == SIMPLE_PACKET else 32
-            if length < header:
-                return count, position, BAD_LENGTH, last_ns
-            number = 0
-            if kind == ENHANCED_PACKET:
-                number = word32(data, position + 8, swapped)
-            elif kind == OLD_PACKET:
-                number = word32(data, position + 8, swapped)
-                number = number >> 16 if swapped else number & 0xFFFF
-            if number >= known:
-                return count, position, NO_INTERFACE, last_ns
-            interface = interfaces[number]
-            if interface[LINK] == UNKNOWN_LINK:
-                return count, position, BAD_LINK, last_ns
-            room = length - header
-            if kind == SIMPLE_PACKET:
-                on_wire = word32(data, position + 8, swapped)
-                taken = min(on_wire, room)
-                if interface[SNAP_BYTES] != 0:
-                    taken = min(taken, np.int64(interface[SNAP_BYTES]))
-                starts[count] = position + 12
-            else:
-                taken = word32(data, position + 20, swapped)
-                on_wire = word32(data, position + 24, swapped)
-                if taken > room:
-                    return count, position, BAD_CAPTURE, last_ns
-                ticks = np.uint64(word32(data, position + 12, swapped)) << np.uint64(32)
-                ticks |= np.uint64(word32(data, position + 16, swapped))
-                if ticks > interface[MOST_TICKS]:
-                    return count, position, BAD_TIME, last_ns
-                last_ns = to_ns(ticks, interface) + np.int64(interface[OFFSET_NS])
-                starts[count] = position + 28
-            time_ns[count] = last_ns
-            captured[count] = taken
-            wire[count] = on_wire
-            links[count] = interface[LINK]
-            count += 1
+            why = INTERFACE
+            break
+        if not packet:
+            position = following
+            continue
+        number = 0
+        if kind != SIMPLE_PACKET:
+            number = word32(data, position + 8, big)
+            if kind == OLD_PACKET:
+                number = number >> 16 if big else number & 0xFFFF
+        if number >= known:
+            why = NO_INTERFACE
+            break
+        which = np.uint64(number)
+        link = np.int64(interfaces[which, LINK])
+        if link == UNKNOWN_LINK:
+            why = BAD_LINK
+            break
+        if kind == SIMPLE_PACKET:
+            start = position + 12
+            on_wire = word32(data, position + 8, big)
+            captured = min(on_wire, length - header)
+            if interfaces[which, SNAP_BYTES] != 0:
+                captured = min(captured, np.int64(interfaces[which, SNAP_BYTES]))
+        else:
+            start = position + 28
+            captured = word32(data, position + 20, big)
+            on_wire = word32(data, position + 24, big)
+            if captured > length - header:
+                why = BAD_CAPTURE
+                break
+            ticks = np.uint64(word32(data, position + 12, big)) << np.uint64(32)
+            ticks |= np.uint64(word32(data, position + 16, big))
+            if ticks > interfaces[which, MOST_TICKS]:
+                why = BAD_TIME
+                break
+            multiplier, divisor = interfaces[which, MULTIPLIER], interfaces[which, DIVISOR]
+            last_ns = to_ns(ticks, multiplier, divisor, interfaces[which, SHIFT])
+            last_ns += np.int64(interfaces[which, OFFSET_NS])
+        at = decode_packet(
+            data, start, start + captured, on_wire, link, last_ns,
+            time_ns, src, dst, src_port, dst_port, protocols, ip_bytes, payload_bytes, tcp_flags, tcp_seq,
+            dscp, at, skipped,
+        )  # fmt: skip
+        if last_ns < latest_ns:
+            falls = True
+        else:
+            latest_ns = last_ns
         position = following
-    return count, position, FULL, last_ns
+    return why, position, at, latest_ns, falls, last_ns

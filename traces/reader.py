@@ -8,26 +8,18 @@ of order are put in order (`reorder.py`). Memory is the same for any length of t
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-
 from ..errors import TraceError
 from .blocks import BLOCK_BYTES, Window
-from .header_kernels import OUT_OF_ORDER, decode
+from .header_kernels import SKIP_REASONS
 from .packets import PacketBatch
-from .pcap import MAGIC, MODIFIED_MAGIC, PcapWalker
-from .pcapng import SECTION_MAGIC, PcapngWalker
-from .records import RECORDS, Records, Walker
-from .reorder import put_in_order
-
-SKIPPED = ("not_ip", "cut_off", "malformed", "out_of_order")
-"""Why a packet is not measured, in the order of the counters of `header_kernels`."""
-
-BEFORE_EVERYTHING = np.iinfo(np.int64).min
+from .pcap import MAGIC, MODIFIED_MAGIC, PcapFile
+from .pcapng import SECTION_MAGIC, PcapngFile
+from .rows import FileFormat, Rows
 
 
 def read(*paths: str | Path, batch_packets: int = 65536, reorder_window_packets: int = 1024) -> TraceReader:
@@ -80,29 +72,27 @@ class TraceReader:
     ) -> None:
         if batch_packets < 1 or reorder_window_packets < 0:
             raise ValueError("batch_packets is at least 1, and reorder_window_packets at least 0")
-        self.packets = 0
-        """Packets given out so far."""
-        self.reordered = 0
-        """Packets that stood behind later ones and were put in order."""
         self._paths = paths
         self._block_bytes = block_bytes
-        self._reorder_window = reorder_window_packets
-        self._rows = PacketBatch.empty(batch_packets + reorder_window_packets)
-        self._records = Records(RECORDS)
-        self._skipped = np.zeros(len(SKIPPED), np.int64)
-        self._filled = self._ordered = (
-            0  # rows with packets, and how many of them are known to be in time order
-        )
-        self._latest_ns = self._given_ns = BEFORE_EVERYTHING  # latest time seen, and given out
-        self._falls = False  # whether a time fell since the rows were last in order
+        self._rows = Rows(batch_packets, reorder_window_packets)
         self._window: Window | None = None
         self._bytes_of_earlier_files = 0
         self._batches = self._read()
 
     @property
+    def packets(self) -> int:
+        """Packets given out so far."""
+        return self._rows.given
+
+    @property
+    def reordered(self) -> int:
+        """Packets that stood behind later ones and were put in order."""
+        return self._rows.reordered
+
+    @property
     def skipped(self) -> dict[str, int]:
         """How many packets were not measured so far, by reason."""
-        return dict(zip(SKIPPED, self._skipped.tolist(), strict=True))
+        return dict(zip(SKIP_REASONS, self._rows.skipped.tolist(), strict=True))
 
     @property
     def bytes_read(self) -> int:
@@ -134,67 +124,33 @@ class TraceReader:
             self._window.close()
             self._window = None
 
-    def _read(self) -> Iterator[PacketBatch]:
-        """Fill the rows, give out all but the last few, move these to the front, and so on to the end or
-        damage."""
+    def _read(self) -> Generator[PacketBatch]:
+        """Fill the rows and give them out, file after file, to the end or to damage."""
         damage = None
         try:
-            for walker in self._walkers():
-                while count := walker.walk(self._records, min(RECORDS, len(self._rows) - self._filled)):
-                    self._decode(count)
-                    if self._filled == len(self._rows):
-                        yield from self._give(self._reorder_window)
+            for path in self._paths:
+                self._window = Window(path, self._block_bytes)
+                file = _open(self._window)
+                while file.fill(self._rows):
+                    yield from self._rows.give()
+                self._close_file()
         except TraceError as error:
             damage = error
-        yield from self._give(0)
+        yield from self._rows.give(all_of_them=True)
         if damage:
             raise damage
 
-    def _walkers(self) -> Iterator[Walker]:
-        """Open one file after the other."""
-        for path in self._paths:
-            self._window = Window(path, self._block_bytes)
-            yield _walker(self._window)
-            self._close_file()
 
-    def _decode(self, count: int) -> None:
-        """Write the columns of the packets that the walker found behind the rows filled so far."""
-        assert self._window is not None
-        records = self._records
-        self._filled, self._latest_ns, falls = decode(
-            self._window.buffer, records.time_ns, records.starts, records.captured, records.wire,
-            records.links, count, *self._rows.columns(), self._filled, self._latest_ns, self._skipped,
-        )  # fmt: skip
-        self._falls |= falls
-
-    def _give(self, kept: int) -> Iterator[PacketBatch]:
-        """Put the rows in time order and give out all but the last `kept`, which become the first rows."""
-        if self._falls:
-            self._filled, moved, late = put_in_order(
-                self._rows, self._ordered, self._filled, self._reorder_window, self._given_ns
-            )
-            self.reordered += moved
-            self._skipped[OUT_OF_ORDER] += late
-        while (count := min(self._filled - kept, len(self._rows) - self._reorder_window)) > 0:
-            self._given_ns = int(self._rows.time_ns[count - 1])
-            self.packets += count
-            yield self._rows[:count]
-            for column in self._rows.columns():
-                column[: self._filled - count] = column[count : self._filled]
-            self._filled -= count
-        self._ordered, self._falls = self._filled, False
-
-
-def _walker(window: Window) -> Walker:
+def _open(window: Window) -> FileFormat:
     """Recognise the format of a file by its first four bytes."""
     if not window.need(4):
         what = f"has only {window.read_bytes} bytes" if window.read_bytes else "is empty"
         raise TraceError(f"{window.name}: the trace {what}; a pcap or pcapng file is expected")
     magic = bytes(window.buffer[window.position : window.position + 4])
     if magic in MAGIC:
-        return PcapWalker(window)
+        return PcapFile(window)
     if magic == SECTION_MAGIC:
-        return PcapngWalker(window)
+        return PcapngFile(window)
     if magic in MODIFIED_MAGIC:
         raise TraceError(
             f"{window.name}: this is the modified pcap format of old Linux captures, with longer "
