@@ -19,6 +19,7 @@ from typing import Any
 
 from ._version import __version__
 from .errors import MozartError
+from .traces.progress import say
 
 FAILED, INTERRUPTED = 1, 130
 
@@ -40,6 +41,8 @@ class Group:
 
 
 COMMANDS: dict[str, Command | Group] = {
+    "replay": Command("replay a trace through a network, coordinated and not", ".commands.replay"),
+    "check": Command("check a task file, and say what it would run where", ".commands.check"),
     "trace": Group(
         "look into packet traces, cut, convert and make them",
         {
@@ -115,11 +118,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         return FAILED
-
-
-def say(message: str) -> None:
-    """Write a message for people to standard error."""
-    print(f"mozart: {message}", file=sys.stderr)
 
 
 def quiet_stdout() -> None:

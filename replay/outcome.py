@@ -119,12 +119,16 @@ class Outcome:
         """Flows of which a packet crossed a monitor after the selection."""
         return np.add.reduceat(self.after_packets, self._flow_start) > 0 if len(self.pair) else np.zeros(0, np.bool_)
 
+    @cached_property
+    def _flow_end(self) -> NDArray[np.int64]:
+        """One behind the last pair of each flow."""
+        return np.append(self._flow_start, len(self.pair))[1:]
+
     def _floor(self, entries: int) -> int:
-        ends = np.append(self._flow_start[1:], len(self.pair))
         monitor = self.pair % self.monitors
         flows = [
             (frozenset(monitor[a:b].tolist()), int(self.epochs[a:b, 0].min()), int(self.epochs[a:b, 1].max()))
-            for a, b, reachable in zip(self._flow_start, ends, self._reachable, strict=True)
+            for a, b, reachable in zip(self._flow_start, self._flow_end, self._reachable, strict=True)
             if reachable
         ]
         return fewest_missed(flows, entries)
@@ -132,7 +136,7 @@ class Outcome:
     def rows(self) -> list[dict[str, Any]]:
         """Return the figures of each setting, under the names of the report."""
         reachable = int(self._reachable.sum())
-        of_reachable = np.repeat(self._reachable, np.diff(np.append(self._flow_start, len(self.pair))))
+        of_reachable = np.repeat(self._reachable, self._flow_end - self._flow_start)
         volume = self.volume[of_reachable].sum(axis=0)
         floors = {s.memory_entries: self._floor(s.memory_entries) for s in self.settings}
         rows = []

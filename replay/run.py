@@ -20,7 +20,7 @@ from ..tasks import Spec, Task
 from ..topologies.catalogue import load as load_topology
 from ..topologies.topology import Topology
 from ..traces.packets import PacketBatch
-from ..traces.reader import TraceReader, read
+from ..traces.formats import open_trace
 from ..traces.synth import SynthOptions, Synthesizer
 from .channels import Channels
 from .feed import EpochEnd, Feed, ahead, needs_of
@@ -165,7 +165,7 @@ def _open(plan: Spec) -> tuple[Iterable[PacketBatch], AbstractContextManager[Any
     """Return the packets of the plan's traffic, and what closes them."""
     traffic = plan.traffic
     if traffic.trace is not None:
-        reader = read(*traffic.trace)
+        reader = open_trace(traffic.trace)
         return reader, reader
     options = {"seed": plan.seed, **traffic.options}
     return Synthesizer(SynthOptions(name=str(traffic.synthetic), **options)), nullcontext()
@@ -179,7 +179,6 @@ def _sites(plan: Spec, topology: Topology) -> HashSites | PrefixSites:
 
 def _trace_figures(feed: Feed, flows: FlowCount, source: Iterable[PacketBatch]) -> dict[str, Any]:
     """Return the figures of the trace that was replayed; what was left out stands under `skipped`, by reason."""
-    reader = source if isinstance(source, TraceReader) else None
     same_site, no_site = (int(n) for n in feed.unrouted)
     return {
         "packets": feed.packets,
@@ -187,8 +186,8 @@ def _trace_figures(feed: Feed, flows: FlowCount, source: Iterable[PacketBatch]) 
         "flows_exact": flows.exact,
         "bytes": feed.bytes,
         "duration_s": (feed.last_ns - feed.first_ns) / 1e9,
-        "skipped": {**(dict(reader.skipped) if reader else {}), "same_site": same_site, "no_site": no_site},
-        "reordered": reader.reordered if reader else 0,
+        "skipped": {**getattr(source, "skipped", {}), "same_site": same_site, "no_site": no_site},
+        "reordered": getattr(source, "reordered", 0),
         "dropped_on_links": feed.dropped,
     }
 

@@ -13,7 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = {
-    "cli": 4,
+    "cli": 5,
+    "commands": 4,
     "live": 3,
     "controller": 3,
     "agents": 2,

@@ -1,0 +1,146 @@
+"""`mozart replay`: a trace through the network of a task file, coordinated and not."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+PLAIN_WIDTH = 150
+"""Columns of the tables where standard output is no terminal."""
+
+EXAMPLES = """examples:
+  mozart replay tasks.yaml
+  mozart replay tasks.yaml --trace 'minutes-*.pcap.gz' --memory 256,512,1024,2048 --out run
+  mozart replay tasks.yaml --mode none,mozart --loss s3-s6=2%,s8-s10=1% --json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `mozart replay`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EXAMPLES
+    parser.add_argument("spec", help="task file")
+    parser.add_argument(
+        "--trace", nargs="+", metavar="FILE", help="captures in order, patterns, or - for stdin; instead of the task file's"
+    )
+    parser.add_argument("--duration", type=float, metavar="S", help="length of synthetic traffic")
+    parser.add_argument("--memory", metavar="N,N,...", help="entries of each monitor; all sizes side by side")
+    parser.add_argument("--mode", metavar="M,M,...", help="of none, tag, two-mode, mozart, recent; default: all")
+    parser.add_argument("--detection-delay-ms", metavar="N,N,...", help="delays between event and tag, side by side")
+    parser.add_argument("--loss", metavar="LINK=P,...", help="links that drop packets, such as s3-s6=2%%")
+    parser.add_argument("--probability", metavar="P", help="sampling probability")
+    parser.add_argument("--seed", type=int, metavar="N", help="of all that is random")
+    parser.add_argument("--out", metavar="DIR", help="run folder for tables (CSV, Parquet), figures and run.json")
+    parser.add_argument("--json", action="store_true", help="write the result as JSON on standard output")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replay, show the result, and write the run folder; a damaged trace ends with what came before it."""
+    from dataclasses import replace as with_
+
+    from ..errors import SpecError
+    from ..replay.report import tables, write_run
+    from ..replay.run import replay
+    from ..replay.vocabulary import load
+    from ..tasks import parse_loss
+
+    spec = load(args.spec)
+    if args.duration is not None:
+        if spec.traffic.synthetic is None or args.trace:
+            raise SpecError("--duration is for synthetic traffic; use mozart trace slice to cut a trace")
+        spec = with_(spec, traffic=with_(spec.traffic, options={**spec.traffic.options, "duration_s": args.duration}))
+    with stopped_by_ctrl_c() as stop, shown_progress() as progress:
+        result = replay(
+            spec,
+            trace=args.trace,
+            memory=_numbers(args.memory, "--memory", int, 1),
+            mode=args.mode.split(",") if args.mode else None,
+            detection_delay_ms=_numbers(args.detection_delay_ms, "--detection-delay-ms", float, 0),
+            loss=parse_loss(args.loss) if args.loss else None,
+            probability=_probability(args.probability),
+            seed=args.seed,
+            progress=progress,
+            stop=stop,
+        )
+    if args.json:
+        print(json.dumps(result.to_dict(), indent=2))
+    else:
+        from rich.console import Console
+
+        width = None if sys.stdout.isatty() else PLAIN_WIDTH
+        Console(width=width).print(*tables(result), sep="\n")
+    if args.out:
+        for path in write_run(result, args.out):
+            print(f"mozart: wrote {path}", file=sys.stderr)
+    if result.interrupted:
+        print("mozart: stopped by Ctrl-C; this is what was replayed until then", file=sys.stderr)
+        return 130
+    if result.error:
+        raise result.error
+    return 0
+
+
+@contextmanager
+def stopped_by_ctrl_c() -> Iterator[threading.Event]:
+    """Yield an event that the first Ctrl-C sets; the second one interrupts as usual."""
+    stop = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def handle(number: int, frame: Any) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def shown_progress() -> Iterator[Any]:
+    """Yield a function that shows how far the replay is, on a terminal; elsewhere None."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("replay: compiling kernels (first run only), reading")
+        yield lambda packets, trace_s: bar.update(
+            task, description=f"replay {packets:,} packets, {trace_s:,.1f} s of trace"
+        )
+
+
+def _numbers(text: str | None, option: str, kind: type, least: float) -> list[Any] | None:
+    """Read a list of numbers such as 256,512."""
+    from ..errors import SpecError
+
+    if text is None:
+        return None
+    try:
+        numbers = [kind(part) for part in text.split(",")]
+    except ValueError:
+        raise SpecError(f"{option} takes numbers with commas between, such as 256,512, not {text!r}") from None
+    if any(not least <= number < float("inf") for number in numbers):
+        raise SpecError(f"{option} takes numbers of at least {least:g}, not {text!r}")
+    return list(dict.fromkeys(numbers))
+
+
+def _probability(text: str | None) -> float | None:
+    from ..errors import SpecError
+    from ..fields import Field
+
+    if text is None:
+        return None
+    try:
+        return float(Field(float, minimum=0, maximum=1, percent=True).read(text))
+    except ValueError as error:
+        raise SpecError(f"--probability {error}") from None

@@ -1,0 +1,186 @@
+"""The report of a replay: tables for a terminal, and the run folder with everything for later."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .._version import __version__
+from ..errors import SpecError
+from .result import COLUMNS, Result
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+PACKAGES = ("numpy", "numba", "pyarrow", "networkx", "matplotlib", "PuLP", "PyYAML")
+
+
+def write_run(result: Result, folder: str | Path, plot: bool = True) -> list[Path]:
+    """Write the run folder: run.json, rows.csv, rows.parquet and the figures; returns the paths."""
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    place = Path(folder)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        table = pa.Table.from_pylist(result.rows) if result.rows else pa.table({name: [] for name in COLUMNS})
+        paths = [place / "run.json", place / "rows.csv", place / "rows.parquet"]
+        paths[0].write_text(json.dumps({**result.to_dict(), **provenance(result)}, indent=2) + "\n")
+        pyarrow.csv.write_csv(table, paths[1])
+        pyarrow.parquet.write_table(table, paths[2])
+    except OSError as error:
+        raise SpecError(f"{folder}: the run cannot be written there: {error.strerror}") from error
+    if plot:
+        from .figures import draw
+
+        paths += draw(result.rows, place)
+    return paths
+
+
+def provenance(result: Result) -> dict[str, Any]:
+    """Return what a reader needs to repeat a run: effective task file, versions, commit, load of the machine."""
+    return {
+        "spec": result.spec,
+        "mozart": __version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "host": {"cores": os.cpu_count(), "load_1m": os.getloadavg()[0], "machine": platform.machine()},
+    }
+
+
+def _commit() -> str | None:
+    """Return the git commit of the code, with a + where it was changed since; None outside a checkout."""
+    here = Path(__file__).resolve().parent.parent
+    git = ["git", "-C", str(here)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
+        changes = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit.stdout.strip() + ("+" if changes.stdout.strip() else "")
+
+
+def tables(result: Result) -> list[RenderableType]:
+    """Return what a terminal shows: the trace, the modules, and a table of rows a task."""
+    from rich.text import Text
+
+    shown: list[RenderableType] = [Text(line) for line in trace_lines(result)]
+    for task, placed in result.placement.items():
+        rows = [row for row in result.rows if row["task"] == task]
+        selector, monitor = placed["selector"], placed["monitor"]
+        head = rows[0]
+        delays = sorted({row["detection_delay_ms"] for row in rows})
+        shown.append(
+            Text.assemble(
+                ("\n" + task, "bold"),
+                f": {selector['event']} on {_devices(selector['devices'])}, {monitor['measure']} on "
+                f"{_devices(monitor['devices'])}, by {', '.join(placed['channels'])}; "
+                f"{head['selected_flows']:,} flows selected, {head['unreachable_flows']:,} of them unreachable"
+                + (f"; with a detection delay of {delays[0]:g} ms:" if len(delays) > 1 else ""),
+            )
+        )
+        if head["selected_flows"]:
+            shown.append(_rows_table(rows))
+        shown.extend(_located_lines(result, task))
+    return shown
+
+
+def trace_lines(result: Result) -> list[str]:
+    """Say what was replayed and what was left out."""
+    t = result.trace
+    flows = f"{t['flows']:,} flows" if t["flows_exact"] else f"about {t['flows']:,} flows"
+    lines = [
+        f"{t['packets']:,} packets, {flows}, {t['bytes'] / 1e9:.2f} GB, {t['duration_s']:.1f} s of trace, "
+        f"at {result.packets_per_s / 1e6:.2f} million packets/s"
+    ]
+    left_out = [f"{reason.replace('_', ' ')} {count:,}" for reason, count in t["skipped"].items() if count]
+    if left_out:
+        lines.append("not replayed: " + ", ".join(left_out))
+    if t["dropped_on_links"]:
+        lines.append(f"dropped on links: {t['dropped_on_links']:,} packets")
+    evicted = {name: s["evicted"] for name, s in result.selectors.items() if s["evicted"]}
+    if evicted:
+        counts = ", ".join(f"{name} {n:,}" for name, n in evicted.items())
+        lines.append(f"selector state given up for want of memory: {counts} times")
+    return lines
+
+
+def _rows_table(rows: Sequence[dict[str, Any]]) -> RenderableType:
+    """Show modes downwards and memory sizes across, for the shortest detection delay."""
+    from rich import box
+    from rich.table import Table
+
+    delay = min(row["detection_delay_ms"] for row in rows)
+    sizes = sorted({row["memory_entries"] for row in rows})
+    by_setting = {
+        (row["mode"], row["memory_entries"]): row for row in rows if row["detection_delay_ms"] == delay
+    }
+    modes = list(dict.fromkeys(row["mode"] for row in rows))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 1))
+    table.add_column("entries of each monitor", no_wrap=True)
+    for head in ("not captured", "pre-event bytes", "reports"):
+        table.add_column(head + ":", no_wrap=True)
+        for size in sizes:
+            table.add_column(f"{size:,}", justify="right", no_wrap=True)
+    for mode in modes:
+        mine = [by_setting[mode, size] for size in sizes]
+        table.add_row(
+            f"mode {mode}",
+            "%",
+            *(_percent(row["not_captured_ratio"]) for row in mine),
+            "%",
+            *(_share(row["pre_event_captured_bytes"], row["pre_event_bytes"]) for row in mine),
+            "kB",
+            *(f"{row['report_bytes'] / 1e3:,.0f}" for row in mine),
+        )
+    floors = [by_setting[modes[0], size]["floor_ratio"] for size in sizes]
+    table.add_row("floor of any table", "%", *(_percent(floor) for floor in floors), style="dim")
+    return table
+
+
+def _located_lines(result: Result, task: str) -> list[Any]:
+    """Say where packets of selected flows were lost: with most memory and the shortest delay, mode by mode."""
+    from rich.text import Text
+
+    mine = [found for found in result.located_links if found["task"] == task]
+    best = max(((f["memory_entries"], -f["detection_delay_ms"]) for f in mine), default=None)
+    lines = []
+    for found in mine:
+        if (found["memory_entries"], -found["detection_delay_ms"]) == best:
+            links = sorted(found["links"], key=lambda x: -(x["estimated_loss"] or 0))
+            named = ", ".join(
+                f"{link['link']} {_percent(link['estimated_loss'])} % (true {_percent(link['true_loss'])} %)"
+                for link in links[:3]
+            )
+            rest = f" and {len(links) - 3} more" if len(links) > 3 else ""
+            score = "; ".join(
+                f"{what}: precision {_percent(found[p])} %, recall {_percent(found[r])} %"
+                for what, p, r in (("links", "precision", "recall"), ("flows", "flow_precision", "flow_recall"))
+            )
+            lines.append(Text(f"loss located by {found['mode']}: {named}{rest}\n    {score}"))
+    return lines
+
+
+def _devices(names: Sequence[str]) -> str:
+    kinds = {"h": "hosts", "s": "switches"}
+    if len(names) <= 4:
+        return ", ".join(names)
+    return " and ".join(
+        f"{sum(n[0] == letter for n in names)} {kind}" for letter, kind in kinds.items() if any(n[0] == letter for n in names)
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _share(part: int, whole: int) -> str:
+    return _percent(part / whole if whole else None)
