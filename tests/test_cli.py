@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, ClassVar
 
 import mozart
 import pytest
@@ -33,14 +35,14 @@ def packets(count: int) -> PacketBatch:
 
 
 @pytest.fixture
-def trace(tmp_path) -> Path:
+def trace(tmp_path: Path) -> Path:
     """Write a trace of ten packets."""
     with PcapWriter(tmp_path / "trace.pcap") as writer:
         writer.write(packets(10))
     return tmp_path / "trace.pcap"
 
 
-def run(*arguments) -> int:
+def run(*arguments: object) -> int:
     return main([str(argument) for argument in arguments])
 
 
@@ -98,6 +100,7 @@ def test_bad_usage_ends_with_2_and_says_how_it_is_used(arguments, capsys):
         ("info {folder}", "{folder}"),
         ("info {folder}/text.pcap", "text.pcap"),
         ("info {trace} {folder}/x.parquet", "x.parquet is Parquet and {trace} is not"),
+        ("info missing.parquet", "missing.parquet: there is no such file"),
         ("convert missing.pcap {folder}/out.pcap", "missing.pcap"),
         ("convert {trace} {folder}/out.pcapng", "no format has this suffix; there are .pcap, "),
         ("convert {trace} {folder}/none/out.pcap", "there is no folder"),
@@ -170,6 +173,27 @@ def test_info_of_real_traces_gives_their_published_counts(name, capsys):
     assert report["flow_packets"]["one_packet_share"] == pytest.approx(published[3], abs=0.005)
 
 
+def test_info_stopped_by_ctrl_c_shows_what_was_read(monkeypatch, capsys):
+    class Interrupted:
+        skipped: ClassVar = {"not_ip": 4}
+        reordered = 0
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def __iter__(self):
+            yield packets(3)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("mozart.traces.info_command.open_trace", lambda paths: Interrupted())
+    assert run("trace", "info", "x", "--json") == 130
+    report = json.loads(capsys.readouterr().out)
+    assert (report["packets"], report["skipped"], report["complete"]) == (3, {"not_ip": 4}, False)
+
+
 def test_slice_by_time_by_packets_and_stretched(trace, tmp_path, capsys):
     out = tmp_path / "out.pcap"
     assert run("trace", "slice", trace, out, "--start", "2", "--end", "5") == 0
@@ -185,6 +209,14 @@ def test_convert_there_and_back_gives_the_same_bytes(trace, tmp_path):
     assert run("trace", "convert", columns, back) == 0
     assert back.read_bytes() == trace.read_bytes()
     assert run("trace", "info", columns, "--json") == 0
+
+
+def test_what_is_not_measured_is_said_when_it_is_written(trace, tmp_path, capsys):
+    data = trace.read_bytes()
+    not_ip = data[24:40] + bytes(28)
+    trace.write_bytes(data[:24] + not_ip + data[24:])
+    assert run("trace", "convert", trace, tmp_path / "out.parquet") == 0
+    assert "out.parquet: 10 packets; not measured: not ip 1" in capsys.readouterr().err
 
 
 def test_several_inputs_become_one_trace(trace, tmp_path):
@@ -217,6 +249,7 @@ def test_a_reader_that_leaves_early_gets_no_complaint(trace):
     with subprocess.Popen(
         [*MOZART, "trace", "info", str(trace)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
+        assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 1
@@ -231,6 +264,7 @@ def test_ctrl_c_leaves_nothing_under_the_name_and_says_so(trace, tmp_path):
     ) as process:  # fmt: skip
         wait_until(lambda: list(folder.iterdir()), "the temporary file to appear")
         process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
         complaint = process.stderr.read()
     assert process.returncode == 130
     assert "out.pcap was not written" in complaint
@@ -238,7 +272,7 @@ def test_ctrl_c_leaves_nothing_under_the_name_and_says_so(trace, tmp_path):
     assert list(folder.iterdir()) == []
 
 
-def wait_until(condition, what: str, deadline_s: float = 60.0) -> None:
+def wait_until(condition: Callable[[], Any], what: str, deadline_s: float = 60.0) -> None:
     end = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < end, f"waited {deadline_s} s for {what}"

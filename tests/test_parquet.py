@@ -1,6 +1,7 @@
 """Parquet columns: what is written comes back, other tools read it, and what is no trace is refused."""
 
 import ipaddress
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +27,7 @@ def random_packets(packets: int, seed: int = 1) -> PacketBatch:
     return PacketBatch.of(**columns)
 
 
-def write(path, *batches: PacketBatch):
+def write(path: Path, *batches: PacketBatch) -> Path:
     with ParquetWriter(path) as writer:
         for batch in batches:
             writer.write(batch)
@@ -34,7 +35,7 @@ def write(path, *batches: PacketBatch):
     return path
 
 
-def read_all(*paths, **options) -> PacketBatch:
+def read_all(*paths: Path, **options: int) -> PacketBatch:
     with ParquetReader(*paths, **options) as trace:
         found = concatenate([batch.copy() for batch in trace])
     assert trace.packets == len(found)
@@ -109,7 +110,7 @@ def test_several_files_are_one_trace(tmp_path):
         read_all(paths[1], paths[0])
 
 
-def changed(path, name: str, values: pa.Array):
+def changed(path: Path, name: str, values: pa.Array) -> Path:
     table = parquet.read_table(write(path, PacketBatch.of(time_ns=[1, 2])))
     parquet.write_table(table.set_column(table.schema.get_field_index(name), name, values), path)
     return path

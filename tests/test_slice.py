@@ -1,5 +1,7 @@
 """Slices: a table of cuts over ten packets a second apart, in batches of three."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from mozart.errors import SpecError, TraceError
@@ -11,7 +13,7 @@ SECOND_NS = 1_000_000_000
 START_NS = 1_500_000_000 * SECOND_NS
 
 
-def trace(batches_taken: list[int] | None = None):
+def trace(batches_taken: list[int] | None = None) -> Iterator[PacketBatch]:
     """Yield packets 0 to 9, at 0 s to 9 s; the IP length is the packet's number."""
     numbers = np.arange(10)
     everything = PacketBatch.of(time_ns=START_NS + numbers * SECOND_NS, ip_bytes=numbers)

@@ -79,6 +79,7 @@ def test_quantiles_of_a_histogram_are_those_of_the_values():
     random = np.random.default_rng(3)
     values = random.integers(0, 1500, 1001)
     found = histogram_summary(np.bincount(values, minlength=2000), int(values.sum()))
+    assert found is not None
     expected = np.quantile(values, [0.01, 0.1, 0.5, 0.999], method="inverted_cdf")
     assert [found["quantiles"][name] for name in ("p1", "p10", "p50", "p99.9")] == expected.tolist()
     assert found["mean"] == pytest.approx(values.mean())
@@ -99,6 +100,7 @@ def test_offloaded_segments_count_with_their_bytes_and_stay_in_the_histogram():
 def test_the_tail_exponent_of_pareto_flows_is_found(exponent):
     uniform = np.random.default_rng(7).random(200_000)
     found = tail(np.sort(np.rint(0.5 * uniform ** (-1 / exponent)).astype(np.int64)))
+    assert found is not None
     assert abs(found.exponent - exponent) < max(0.03, 4 * found.standard_error)
 
 
@@ -107,6 +109,7 @@ def test_the_tail_starts_behind_a_body_of_another_shape():
     body = random.integers(1, 20, 50_000)
     pareto = (20 * random.random(20_000) ** (-1 / 1.3)).astype(np.int64)
     found = tail(np.sort(np.concatenate([body, pareto])))
+    assert found is not None
     assert found.from_packets >= 16
     assert found.exponent == pytest.approx(1.3, abs=0.05)
 
@@ -118,6 +121,7 @@ def test_too_few_flows_or_only_one_length_have_no_tail(packets):
 
 def test_the_share_of_the_longest_flows():
     summary = flow_summary(np.array([1] * 198 + [101, 201]))
+    assert summary is not None
     assert summary["top_1_percent_packet_share"] == pytest.approx(302 / 500)
     assert summary["one_packet_share"] == pytest.approx(0.99)
 

@@ -4,6 +4,7 @@ import os
 import struct
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ TRANSPORT_BYTES = {6: 20, 17: 8, 132: 12}
 SECOND_NS = 1_000_000_000
 
 
-def packet(**columns) -> PacketBatch:
+def packet(**columns: Any) -> PacketBatch:
     """Make one packet: if not said otherwise, TCP with 100 bytes of payload over IPv4."""
     plain = {
         "time_ns": 7 * SECOND_NS + 5,
@@ -97,7 +98,7 @@ def test_the_reader_gives_back_every_column(name, tmp_path):
 
 
 @st.composite
-def packets(draw) -> PacketBatch:
+def packets(draw: Any) -> PacketBatch:
     """A packet as networks have it: any addresses, ports, flags, and options of whole words."""
     if draw(st.booleans()):
         low = st.integers(0, 2**32 - 1).map(lambda address: (0, 0xFFFF << 32 | address))

@@ -22,17 +22,17 @@ def open_trace(paths: Sequence[str]) -> TraceReader | ParquetReader:
 
     Raises SpecError where the two kinds are mixed.
     """
+    from .reader import expand, read
+
     columns = [path for path in paths if is_parquet(path)]
     if not columns:
-        from .reader import read
-
         return read(*paths)
     if len(columns) < len(paths):
         other = next(path for path in paths if not is_parquet(path))
         raise SpecError(f"{columns[0]} is Parquet and {other} is not: convert one of them first")
     from .parquet import ParquetReader
 
-    return ParquetReader(*columns)
+    return ParquetReader(*expand(tuple(columns)))
 
 
 def open_writer(path: str) -> PcapWriter | ParquetWriter:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 from .formats import open_trace
+from .progress import say, watched
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,7 +37,6 @@ def run(args: argparse.Namespace) -> int:
     """Read the trace and show what is in it; of a damaged or interrupted one, what was read."""
     from ..errors import TraceError
     from .info import TraceInfo
-    from .progress import watched
 
     info = TraceInfo()
     stopped: BaseException | None = None
@@ -56,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         from .figures import draw_trace
 
         for path in draw_trace(info, args.plot):
-            print(f"mozart: drew {path}", file=sys.stderr)
+            say(f"drew {path}")
     if stopped is not None:
         raise stopped
     return 0

@@ -21,7 +21,7 @@ from ..errors import TraceError
 from .output import OutputFile
 from .packets import COLUMNS, PacketBatch, concatenate
 
-ROW_GROUP_PACKETS = 1 << 20
+ROW_GROUP_PACKETS = 1 << 18
 ADDRESS = pa.binary(16)
 
 

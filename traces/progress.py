@@ -1,11 +1,18 @@
-"""A progress line on a terminal, and nothing elsewhere."""
+"""What people see on standard error while a command works: messages, and a progress line on a terminal."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from .packets import PacketBatch
+if TYPE_CHECKING:
+    from .packets import PacketBatch
+
+
+def say(message: str) -> None:
+    """Write a message to standard error."""
+    print(f"mozart: {message}", file=sys.stderr)
 
 
 def watched(batches: Iterable[PacketBatch], label: str) -> Iterator[PacketBatch]:

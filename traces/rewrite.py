@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..errors import TraceError
 from .formats import open_writer
+from .progress import say, watched
+
+if TYPE_CHECKING:
+    from .packets import PacketBatch
+    from .parquet import ParquetReader
+    from .reader import TraceReader
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,21 +30,19 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
 
 
-def rewrite(trace: Any, batches: Iterable[Any], out: str) -> None:
+def rewrite(trace: TraceReader | ParquetReader, batches: Iterable[PacketBatch], out: str) -> None:
     """Write batches of an open trace to a file, and say on standard error what was written and left out.
 
     Of a damaged trace, the packets before the damage are written and its TraceError goes on to the caller.
     Where the user interrupts, nothing is left under the output's name.
     """
-    from .progress import watched
-
     damage: TraceError | None = None
     try:
         with open_writer(out) as writer:
-            batches = iter(watched(batches, "wrote"))
+            remaining = iter(watched(batches, "wrote"))
             while damage is None:
                 try:
-                    batch = next(batches)
+                    batch = next(remaining)
                 except StopIteration:
                     break
                 except TraceError as error:
@@ -51,13 +54,12 @@ def rewrite(trace: Any, batches: Iterable[Any], out: str) -> None:
     except KeyboardInterrupt:
         say(f"{out} was not written")
         raise
-    skipped = {name: count for name, count in trace.skipped.items() if count}
-    left_out = "; not measured: " + ", ".join(f"{n.replace('_', ' ')} {c:,}" for n, c in skipped.items())
-    say(f"{out}: {writer.packets:,} packets{left_out if skipped else ''}")
+    say(f"{'standard output' if out == '-' else out}: {writer.packets:,} packets{left_out(trace.skipped)}")
     if damage is not None:
         raise damage
 
 
-def say(message: str) -> None:
-    """Write a message for people to standard error."""
-    print(f"mozart: {message}", file=sys.stderr)
+def left_out(skipped: dict[str, int]) -> str:
+    """Say how many packets were not measured, by reason, or nothing where none were."""
+    reasons = [f"{reason.replace('_', ' ')} {count:,}" for reason, count in skipped.items() if count]
+    return "; not measured: " + ", ".join(reasons) if reasons else ""

@@ -3,7 +3,8 @@
 Only headers are written, with the length of the whole packet beside them. They are made from the columns, so
 what the columns do not hold (time to live, acknowledgement number, contents of options) has a plain value,
 IPv4 header checksums are right, and transport checksums, which would need the payload, are 0. Read back, each
-column is the same: where a packet had options or extension headers, padding of the same length stands.
+column is the same (of what was malformed, the payload may differ): where a packet had options or extension
+headers, padding of the same length stands.
 """
 
 from __future__ import annotations
