@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-PLAIN_WIDTH = 150
+PLAIN_WIDTH = 170
 """Columns of the tables where standard output is no terminal."""
 
 EXAMPLES = """examples:

@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +88,7 @@ def tables(result: Result) -> list[RenderableType]:
             )
         )
         if head["selected_flows"]:
-            shown.append(_rows_table(rows))
+            shown.append(_rows_tables(rows))
         shown.extend(_located_lines(result, task))
     return shown
 
@@ -113,36 +113,43 @@ def trace_lines(result: Result) -> list[str]:
     return lines
 
 
-def _rows_table(rows: Sequence[dict[str, Any]]) -> RenderableType:
-    """Show modes downwards and memory sizes across, for the shortest detection delay."""
+def _rows_tables(rows: Sequence[dict[str, Any]]) -> RenderableType:
+    """Show three tables, modes downwards and memory sizes across, for the shortest detection delay."""
+    from rich.columns import Columns
+
+    delay = min(row["detection_delay_ms"] for row in rows)
+    mine = [row for row in rows if row["detection_delay_ms"] == delay]
+    return Columns(
+        [
+            _mode_table(mine, "not captured, %", lambda row: _percent(row["not_captured_ratio"]), floor=True),
+            _mode_table(
+                mine,
+                "pre-event bytes captured, %",
+                lambda row: _share(row["pre_event_captured_bytes"], row["pre_event_bytes"]),
+            ),
+            _mode_table(mine, "reports, kB", lambda row: f"{row['report_bytes'] / 1e3:,.0f}"),
+        ],
+        padding=(0, 3),
+    )
+
+
+def _mode_table(
+    rows: Sequence[dict[str, Any]], title: str, cell: Callable[[dict[str, Any]], str], floor: bool = False
+) -> RenderableType:
     from rich import box
     from rich.table import Table
 
-    delay = min(row["detection_delay_ms"] for row in rows)
     sizes = sorted({row["memory_entries"] for row in rows})
-    by_setting = {
-        (row["mode"], row["memory_entries"]): row for row in rows if row["detection_delay_ms"] == delay
-    }
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="italic")
+    table.add_column("entries", no_wrap=True)
+    for size in sizes:
+        table.add_column(f"{size:,}", justify="right", no_wrap=True)
+    by_setting = {(row["mode"], row["memory_entries"]): row for row in rows}
     modes = list(dict.fromkeys(row["mode"] for row in rows))
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 1))
-    table.add_column("entries of each monitor", no_wrap=True)
-    for head in ("not captured", "pre-event bytes", "reports"):
-        table.add_column(head + ":", no_wrap=True)
-        for size in sizes:
-            table.add_column(f"{size:,}", justify="right", no_wrap=True)
     for mode in modes:
-        mine = [by_setting[mode, size] for size in sizes]
-        table.add_row(
-            f"mode {mode}",
-            "%",
-            *(_percent(row["not_captured_ratio"]) for row in mine),
-            "%",
-            *(_share(row["pre_event_captured_bytes"], row["pre_event_bytes"]) for row in mine),
-            "kB",
-            *(f"{row['report_bytes'] / 1e3:,.0f}" for row in mine),
-        )
-    floors = [by_setting[modes[0], size]["floor_ratio"] for size in sizes]
-    table.add_row("floor of any table", "%", *(_percent(floor) for floor in floors), style="dim")
+        table.add_row(mode, *(cell(by_setting[mode, size]) for size in sizes))
+    if floor:
+        table.add_row("floor", *(_percent(by_setting[modes[0], size]["floor_ratio"]) for size in sizes), style="dim")
     return table
 
 

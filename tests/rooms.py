@@ -26,7 +26,7 @@ FLOORS = {
     "traces": 0,
     "topologies": 0,
 }
-GROUND = {"errors", "fields", "kernels", "_version"}
+GROUND = {"documents", "errors", "fields", "kernels", "_version"}
 """Modules below every room: they import nothing of mozart but each other."""
 
 
