@@ -17,6 +17,8 @@ from .synth_kernels import BULK, FLOOD, FLOOD_REPLY, FLOW, SCAN, SCAN_REPLY, TCP
 from .synth_options import SynthOptions
 
 SCAN_PORTS = (22, 23, 445, 3389)
+SALT, REPLY_SALT, SRC, DST = range(-14, -10)
+"""Counters of an event's own draws; its packets draw from 0 on."""
 MINUTE_NS = 60_000_000_000
 REPLY_NS = 40_000_000
 """A scanned or flooded host answers after this time."""
@@ -75,13 +77,13 @@ def injected_flows(rate: Rate, key: int, start_ns: int, kinds: tuple[int, int]) 
     """Return two flows of an event that differ in their kind, and begin at the same time."""
     flows = np.zeros(2, FLOW)
     flows["connection"], flows["kind"] = key, kinds
-    flows["salt"] = bits_of(key, 1), bits_of(key, 2)
+    flows["salt"] = bits_of(key, SALT), bits_of(key, REPLY_SALT)
     flows["round_start_ns"] = flows["first_ns"] = start_ns
     flows["left"] = max(1, round(rate.lasts_s * rate.packets_per_s))
     flows["interval_ns"] = round(1e9 / rate.packets_per_s)
     flows["window"] = flows["window_most"] = flows["in_round"] = 1
     flows["protocol"], flows["gap_ns"] = TCP, 1
-    for side, number in (("src", 3), ("dst", 4)):
+    for side, number in (("src", SRC), ("dst", DST)):
         low = address(bits_of(key, number), np.int64(0), False)[1]
         flows[f"{side}_low"] = low
     return flows

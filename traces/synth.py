@@ -33,7 +33,7 @@ __all__ = ["EPOCH_NS", "SynthOptions", "Synthesizer"]
 
 EPOCH_NS = 1_521_118_800 * 10**9
 """When every synthetic trace begins: 2018-03-15 13:00:00 UTC."""
-WARM_UP = ((-600 * 10**9, 0.02), (-40 * 10**9, 0.25), (-10 * 10**9, 1.0))
+WARM_UP = ((-600 * 10**9, 0.02), (-60 * 10**9, 0.25), (-15 * 10**9, 1.0))
 """From when before the trace which share of the connections, the longest, may still be under way."""
 SLOT_PACKETS = 50_000
 OPEN_SHARE = 0.2

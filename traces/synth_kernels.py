@@ -87,6 +87,7 @@ BULK, ATTEMPT, DATAGRAM, PACED, SCAN, SCAN_REPLY, FLOOD, FLOOD_REPLY = range(8)
     WINDOW_SIGMA,
     PAUSE_SHARE,
     PAUSE_MS,
+    PAUSE_PACKETS,
     UPLOAD_SHARE,
     SHORT_SHARE,
     REQUEST_SHARE,
@@ -111,6 +112,9 @@ EVEN_1, EVEN_2, EVEN_3 = (
 Drawn so, not at random, lengths, protocols and directions keep their shares from minute to minute, the
 longest flows included: else a link of a tenth of the rate would be off by a tenth and more.
 """
+PAUSE_POWER, LONGEST_PAUSE = -2.0 / 3.0, 50.0
+"""A pause is the shortest one times a uniform draw to this power, cut there: Pareto of exponent 1.5."""
+MEAN_PAUSE = 3.0 - 2.0 / math.sqrt(LONGEST_PAUSE)
 SERVERS, SERVER_SPREAD = 1_000_000.0, 30.0
 CLIENTS, CLIENT_SPREAD = 4_000_000.0, 200.0
 
@@ -213,7 +217,7 @@ def set_shape(f, key, which, length, numbers, size):
         lognormal(key, 12, numbers[WINDOW_FACTOR], numbers[WINDOW_SIGMA]) * length ** numbers[WINDOW_POWER],
     )
     f.window_most = np.int64(max(1.0, min(most, numbers[FASTEST] * f.interval_ns * 1e-9)))
-    f.pause_odds = numbers[PAUSE_SHARE]
+    f.pause_odds = numbers[PAUSE_SHARE] * min(1.0, math.sqrt(numbers[PAUSE_PACKETS] / length))
     f.kind = BULK
     bits = draw(key, 14)
     if which == 0:
@@ -277,7 +281,7 @@ def round_packets(f):
 @kernel
 def expected_ns(f, length, numbers):
     """Return about how long a connection lasts, in nanoseconds."""
-    interval = f.interval_ns + f.pause_odds * numbers[PAUSE_MS] * 3e6
+    interval = f.interval_ns + f.pause_odds * numbers[PAUSE_MS] * 1e6 * MEAN_PAUSE
     return interval * (1.0 + (length - 1) / f.window_most)
 
 
@@ -305,7 +309,9 @@ def add_connection(
         done = -start_ns / lasts
         if done >= 1.0 or length < 3:
             return
-        start_ns = np.int64(unit(draw(key, 9)) * (f.interval_ns + f.pause_odds * numbers[PAUSE_MS] * 3e6))
+        start_ns = np.int64(
+            unit(draw(key, 9)) * (f.interval_ns + f.pause_odds * numbers[PAUSE_MS] * 1e6 * MEAN_PAUSE)
+        )
     set_endpoints(f, key, seed, options[3], values)
     upload = unit(draw(key, 3)) < numbers[UPLOAD_SHARE]
     crossing = unit(draw(seed, 2) + np.uint64(number) * EVEN_3)
@@ -457,7 +463,7 @@ def advance(f, now_ns, bits, numbers):
     f.round_start_ns += np.int64(f.interval_ns * (0.8 + 0.4 * unit(u)))
     if f.pause_odds > 0.0 and unit(draw(u, 1)) < f.pause_odds:
         f.round_start_ns += np.int64(
-            numbers[PAUSE_MS] * 1e6 * min(unit(draw(u, 2)) ** -0.6666666666666666, 50.0)
+            numbers[PAUSE_MS] * 1e6 * min(unit(draw(u, 2)) ** PAUSE_POWER, LONGEST_PAUSE)
         )
     if f.round > 0:
         f.window = min(2 * f.window, f.window_most)

@@ -70,6 +70,7 @@ class Profile:
     window_sigma: float
     pause_share: float
     pause_ms: float
+    pause_packets: float
     upload_share: float
     short_segment_share: float
     request_share: float
@@ -122,6 +123,7 @@ NUMBERS = (
     "window_sigma",
     "pause_share",
     "pause_ms",
+    "pause_packets",
     "upload_share",
     "short_segment_share",
     "request_share",
@@ -151,13 +153,14 @@ CAIDA_LIKE = Profile(
     window_factor=0.9,
     window_power=0.48,
     window_sigma=0.7,
-    pause_share=0.05,
-    pause_ms=200.0,
+    pause_share=0.25,
+    pause_ms=600.0,
+    pause_packets=1000.0,
     upload_share=0.15,
     short_segment_share=0.04,
     request_share=0.06,
     paced_share=0.2,
-    fastest_share=1 / 30,
+    fastest_share=1 / 60,
     longest_s=120.0,
     sizes={
         1500: 0.63,
