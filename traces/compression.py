@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any, BinaryIO, Protocol
 
 from ..errors import TraceError
 
-PIECE_BYTES = 128 * 1024
-"""How much is decompressed at once; an error loses no more than one piece."""
+PIECE_BYTES = 32 * 1024
+"""How much is decompressed at once; damage within the data loses no more than one piece before it."""
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 ZSTD_SKIPPABLE = bytes(range(0x50, 0x60))
@@ -137,11 +139,52 @@ class ZstdFrames(io.RawIOBase):
             self._expect(4, self._frame)
 
 
+class Members:
+    """The plain bytes of gzip members or xz streams, one after the other; zeros between them are padding."""
+
+    def __init__(self, make: Callable[[], Any], source: Rejoined) -> None:
+        self._make = make
+        self._source = source
+        self._decompressor = make()
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Decompress into a buffer; return the bytes written, 0 at the end.
+
+        Raises EOFError where a member is cut off.
+        """
+        while True:
+            pressed = b""
+            if self._decompressor.eof:
+                pressed = self._between_members(self._decompressor.unused_data)
+                if not pressed:
+                    return 0
+                self._decompressor = self._make()
+            elif self._decompressor.needs_input:
+                pressed = self._source.read(PIECE_BYTES) or b""
+                if not pressed:
+                    raise EOFError("the file ends too early")
+            plain = self._decompressor.decompress(pressed, len(buffer))
+            if plain:
+                buffer[: len(plain)] = plain
+                return len(plain)
+
+    def _between_members(self, pressed: bytes) -> bytes:
+        """Return the beginning of the next member, b"" at the end of the file."""
+        while not (begun := pressed.lstrip(b"\0")):
+            pressed = self._source.read(PIECE_BYTES) or b""
+            if not pressed:
+                return b""
+        return begun
+
+    def close(self) -> None:
+        """Do nothing: who made this closes the source."""
+
+
 class Decompressed:
     """The plain bytes of a compressed file; whatever the decompressor raises becomes a TraceError."""
 
     def __init__(
-        self, name: str, kind: str, stream: Any, source: Rejoined, frames: ZstdFrames | None
+        self, name: str, kind: str, stream: Any, source: Rejoined, frames: ZstdFrames | None = None
     ) -> None:
         self._name = name
         self._kind = kind
@@ -160,7 +203,7 @@ class Decompressed:
         except Exception as error:  # each library has its own errors: zlib's, lzma's, zstandard's, EOFError
             raise self._damage(str(error)) from error
         if count == 0 and self._frames is not None and not self._frames.complete:
-            raise self._damage("the file ends within a frame")
+            raise self._damage("the file ends too early")
         return count
 
     def close(self) -> None:
@@ -190,19 +233,20 @@ def open_stream(path: str) -> ByteStream:
         raise TraceError(f"{name}: cannot open the trace: {error.strerror}") from error
     source = Rejoined(head, file)
     if head.startswith(b"\x1f\x8b"):
-        from isal import igzip
+        from isal import igzip_lib
 
-        return Decompressed(name, "gzip", igzip.IGzipFile(fileobj=source, mode="rb"), source, None)
+        gzip = partial(igzip_lib.IgzipDecompressor, flag=igzip_lib.DECOMP_GZIP)
+        return Decompressed(name, "gzip", Members(gzip, source), source)
     if head.startswith(b"\xfd7zXZ\x00"):
         import lzma
 
-        return Decompressed(name, "xz", lzma.LZMAFile(source, "rb"), source, None)  # type: ignore[arg-type]
+        return Decompressed(name, "xz", Members(lzma.LZMADecompressor, source), source)
     if head.startswith(ZSTD_MAGIC) or (head[1:4] == b"\x2a\x4d\x18" and head[0] in ZSTD_SKIPPABLE):
         import zstandard
 
         frames: Any = ZstdFrames(source)  # type: ignore[arg-type]
         decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
-        stream = decompressor.stream_reader(frames, read_size=PIECE_BYTES, read_across_frames=True)
+        stream = decompressor.stream_reader(frames, read_across_frames=True)
         return Decompressed(name, "zstd", stream, source, frames)
     return source
 
