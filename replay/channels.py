@@ -96,7 +96,7 @@ class Channels:
         latency = topology.latency_ms
         index = topology.index
         self.latency_ns = np.array(
-            [[int(latency[index[a], index[b]] * NS_PER_MS) for b in self.monitors] for a in self.selectors], np.int64
+            [[round(latency[index[a], index[b]] * NS_PER_MS) for b in self.monitors] for a in self.selectors], np.int64
         ).reshape(len(self.selectors), len(self.monitors))
 
     def kinds(self) -> set[str]:

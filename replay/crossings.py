@@ -56,16 +56,17 @@ class Messages:
         for targets, kind in ((channels.beside, SELECT), (channels.crossed, HINT)):
             which, monitor = targets.expand(routes)
             flow, where, time_ns = made[which].T
-            at = time_ns + delay_ns + channels.latency_ns[where, monitor]
+            # not before what caused it, where the monitor is on the selector's device
+            at = np.maximum(time_ns + delay_ns + channels.latency_ns[where, monitor], time_ns + 1)
             rows = (at.astype(np.uint64), monitor.astype(np.uint64), keys[flow], np.full(len(at), kind, np.uint64))
             self.waiting = np.concatenate([self.waiting, np.stack(rows, axis=1)])
 
     def due(self, end_ns: int) -> NDArray[np.uint64]:
-        """Take the messages that take effect before a time, in order of time."""
+        """Take the messages that take effect before a time, in order of time (then selections before hints)."""
         now = self.waiting[:, 0] < np.uint64(end_ns)
         taken = self.waiting[now]
         self.waiting = self.waiting[~now]
-        return taken[np.argsort(taken[:, 0], kind="stable")]
+        return taken[np.lexsort((taken[:, 3] == HINT, taken[:, 0]))]
 
 
 def crossings(

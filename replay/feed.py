@@ -52,7 +52,7 @@ class Feed:
         stop: threading.Event,
     ) -> None:
         self.batches, self.routes, self.sites, self.drops, self.needs = batches, routes, sites, drops, needs
-        self.epoch_ns = int(epoch_s * 1e9)
+        self.epoch_ns = round(epoch_s * 1e9)
         self.speed = speed
         self.seed = np.uint64(seed ^ DROP_SALT)
         self.notices = Notices()

@@ -13,13 +13,13 @@ from ..monitors.modes import MODES
 from ..traces.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, new_figure, save, styled
 
 LOOK = {
-    "none": (GREY, "o", "none (no coordination)"),
-    "tag": (ORANGE, "^", "tag (tagged packets only)"),
-    "two-mode": (GREEN, "s", "two-mode (sampling and tags)"),
-    "mozart": (BLUE, "D", "mozart (selected flows first)"),
-    "recent": (VERMILION, "v", "recent (spare slots keep the past)"),
+    "none": (GREY, "o"),
+    "tag": (ORANGE, "^"),
+    "two-mode": (GREEN, "s"),
+    "mozart": (BLUE, "D"),
+    "recent": (VERMILION, "v"),
 }
-"""Colour, marker and label of each mode, the same in all figures."""
+"""Colour and marker of each mode, the same in all figures."""
 
 Row = dict[str, Any]
 
@@ -70,10 +70,11 @@ def past(rows: Sequence[Row], against: str) -> Any:
     if against == "memory_entries":
         memory(axes, rows)
     else:
-        axes.set_xlabel(f"detection delay (ms), at {rows[0]['memory_entries']:,} entries in each monitor")
+        axes.set_xlabel(f"detection delay (ms), {rows[0]['memory_entries']:,} entries a monitor")
         axes.set_xscale("symlog", linthresh=10)
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlim(left=-1)
         axes.set_xticks(sorted({row[against] for row in rows}))
     legend(figure, axes)
     return figure
@@ -98,14 +99,14 @@ def lines(axes: Axes, rows: Sequence[Row], against: str, value: Any) -> None:
     for mode in MODES:
         points = sorted((row[against], value(row)) for row in rows if row["mode"] == mode and value(row) is not None)
         if points:
-            colour, marker, label = LOOK.get(mode, (PURPLE, "x", mode))
-            axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4, label=label, clip_on=False)
+            colour, marker = LOOK.get(mode, (PURPLE, "x"))
+            axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4, label=mode, clip_on=False)
 
 
 def legend(figure: Any, axes: Axes) -> None:
     """Put the legend below the axes, where it hides no line."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, columnspacing=1.0, handlelength=1.6)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, columnspacing=1.4)
 
 
 def share(axes: Axes) -> None:

@@ -38,9 +38,11 @@ def write_run(result: Result, folder: str | Path, plot: bool = True) -> list[Pat
     except OSError as error:
         raise SpecError(f"{folder}: the run cannot be written there: {error.strerror}") from error
     if plot:
+        from ..topologies.picture import picture
         from .figures import draw
 
         paths += draw(result.rows, place)
+        paths += [picture(result.topology, place / f"network.{kind}", result.link_mbps) for kind in ("png", "pdf")]
     return paths
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import MozartError
+from ..topologies.topology import Topology
 
 COLUMNS = {
     "task": "name of the task",
@@ -40,6 +41,9 @@ class Result:
     rows: list[dict[str, Any]]
     located_links: list[dict[str, Any]]
     placement: dict[str, dict[str, Any]]
+    link_mbps: dict[str, float]
+    """Mean load of each link, both directions together."""
+    topology: Topology
     seconds: float
     interrupted: bool = False
     error: MozartError | None = None
@@ -59,6 +63,7 @@ class Result:
             "located_links": self.located_links,
             "placement": self.placement,
             "selectors": self.selectors,
+            "link_mbps": self.link_mbps,
             "packets_per_s": self.packets_per_s,
             "seconds": self.seconds,
             "interrupted": self.interrupted,

@@ -120,7 +120,7 @@ def link_drops(routes: Routes, loss: Mapping[str, float]) -> Drops:
             chances.append(chance.get(frozenset(devices[reach - 1 : reach + 1]), 0.0))
             cuts.append(routes.cut[p, reach])
         start.append(len(chances))
-        trips.append(int(2 * path_latency_ms(topology, devices) * NS_PER_MS))
+        trips.append(round(2 * path_latency_ms(topology, devices) * NS_PER_MS))
     return Drops(np.array(start), np.array(chances), np.array(cuts, np.int32), np.array(trips, np.int64))
 
 

@@ -25,6 +25,7 @@ from ..traces.synth import SynthOptions, Synthesizer
 from .channels import Channels
 from .feed import EpochEnd, Feed, ahead, needs_of
 from .flow_count import FlowCount
+from .link_loads import LinkLoads
 from .outcome import Setting
 from .result import Result
 from .routes import Routes, link_drops
@@ -76,9 +77,9 @@ def replay(
             source, routes, _sites(plan, topology), link_drops(routes, plan.loss) if plan.loss else None, needs,
             plan.sampling.epoch_s, plan.traffic.speed, plan.seed, stop or threading.Event(),
         )  # fmt: skip
-        flows = FlowCount()
+        flows, loads = FlowCount(), LinkLoads(routes)
         begin = time.perf_counter()
-        _run(feed, tasks, flows, progress)
+        _run(feed, tasks, flows, loads, progress)
         seconds = time.perf_counter() - begin
     return Result(
         spec=plan.to_dict(),
@@ -86,6 +87,8 @@ def replay(
         rows=[row for task in tasks for row in task.rows()],
         located_links=[found for task in tasks for found in task.located_links()],
         placement={task.name: _placed(task, channel) for task, channel in zip(plan.tasks, channels, strict=True)},
+        link_mbps=loads.mbps(max((feed.last_ns - feed.first_ns) / 1e9, 1e-9)),
+        topology=topology,
         seconds=seconds,
         interrupted=feed.stopped,
         error=feed.error,
@@ -93,7 +96,9 @@ def replay(
     )
 
 
-def _run(feed: Feed, tasks: Sequence[TaskReplay], flows: FlowCount, progress: Progress | None) -> None:
+def _run(
+    feed: Feed, tasks: Sequence[TaskReplay], flows: FlowCount, loads: LinkLoads, progress: Progress | None
+) -> None:
     """Take everything that the feed gives."""
     workers = max(os.cpu_count() or 1, 1)
     with ThreadPoolExecutor(workers) as pool:
@@ -101,6 +106,7 @@ def _run(feed: Feed, tasks: Sequence[TaskReplay], flows: FlowCount, progress: Pr
             if isinstance(item, EpochEnd):
                 five_tuples = item.streams["five-tuple"]
                 flows.add(five_tuples.key[: len(five_tuples)])
+                loads.add(five_tuples)
                 jobs = pool.map(lambda task, end=item: task.end_epoch(end), tasks)
             else:
                 jobs = pool.map(lambda task, batch=item: task.take(batch), tasks)

@@ -9,6 +9,9 @@ from ..kernels import inline_kernel, kernel, prefetch
 ROUTE_SALT = np.uint64(0x9FB21C651E98DF25)
 LOOKAHEAD = 16
 
+PAST_PACKETS, PAST_BYTES, SELECTED_PACKETS, AFTER_COLUMNS = range(4)
+"""What a stream sent after its flow was selected, and of that, the packets while the selection lasted."""
+
 
 @inline_kernel
 def print_of(key, route):
@@ -69,11 +72,13 @@ def rehash(fp, slot_row, new_fp, new_slot_row):
 
 
 @kernel
-def add_after(row, after, ip_bytes, volume):
-    """Count packets that come after the selection of their flow, once for each delay of the mask."""
+def add_after(row, after, past, ip_bytes, volume):
+    """Count packets that come after the selection of their flow, once for each delay of the masks."""
     for i in range(len(row)):
-        if after[i]:
+        if past[i]:
             for d in range(volume.shape[1]):
+                if past[i] >> d & 1:
+                    volume[row[i], d, PAST_PACKETS] += 1
+                    volume[row[i], d, PAST_BYTES] += ip_bytes[i]
                 if after[i] >> d & 1:
-                    volume[row[i], d, 0] += 1
-                    volume[row[i], d, 1] += ip_bytes[i]
+                    volume[row[i], d, SELECTED_PACKETS] += 1

@@ -64,14 +64,20 @@ class After:
     """What each stream sent after its flow was selected, for each detection delay: part of the truth of one task."""
 
     def __init__(self, delays: int) -> None:
-        self.volume = np.zeros((0, delays, 2), np.int64)
+        self.volume = np.zeros((0, delays, sk.AFTER_COLUMNS), np.int64)
+        """Shape (rows, delays, columns), the columns as `stream_kernels` names them."""
 
     def add(
-        self, rows: int, row: NDArray[np.int32], after: NDArray[np.uint8], ip_bytes: NDArray[np.uint32]
+        self,
+        rows: int,
+        row: NDArray[np.int32],
+        after: NDArray[np.uint8],
+        past: NDArray[np.uint8],
+        ip_bytes: NDArray[np.uint32],
     ) -> None:
-        """Count packets; `after[i]` is a mask over the delays, `rows` how many streams there are by now."""
+        """Count packets; the masks over the delays are those of `Tags`, `rows` is how many streams there are."""
         if rows > len(self.volume):
             grown = np.zeros((max(2 * rows, 1 << 12), *self.volume.shape[1:]), np.int64)
             grown[: len(self.volume)] = self.volume
             self.volume = grown
-        sk.add_after(row, after, ip_bytes, self.volume)
+        sk.add_after(row, after, past, ip_bytes, self.volume)

@@ -119,7 +119,8 @@ class TaskReplay:
         """Detect and tag; returns what remains to be done to the tables, as jobs that may run side by side."""
         tags = self._select(batch)
         self.after.add(
-            len(batch.streams[self.key_kind]), batch.row[self.key_kind], tags.after, batch.routed.ip_bytes
+            len(batch.streams[self.key_kind]), batch.row[self.key_kind], tags.after, tags.past,
+            batch.routed.ip_bytes
         )
         jobs: list[Job] = []
         for d in range(len(self.delays_ms)):
@@ -146,11 +147,12 @@ class TaskReplay:
             seen.key, seen.where, reverse_key, back, true, seen.packets.time_ns
         )
         if selections:
-            routes = route[[s.row for s in selections]]
+            # the selector does not know that a link will drop the packet: its messages go to all of the path
+            routes = self.routes.path_number[route[[s.row for s in selections]]]
             for messages, delay_ns in zip(self.messages, self.selections.delays_ns, strict=True):
                 messages.send(selections, routes, self.channels, int(delay_ns), self.selections.keys())
             self.selected_at.extend((s.flow, s.where, s.time_ns) for s in selections)
-        return Tags(*(column[keep] for column in (tags.forward, tags.reverse, tags.after, tags.flow)))
+        return Tags(*(column[keep] for column in (tags.forward, tags.reverse, tags.after, tags.past, tags.flow)))
 
     def _with_notices(self, batch: Prepared, seen: Sightings, back: NDArray[np.int32]) -> tuple[Any, ...]:
         """Put the notices among the packets, in order of time; each before the packets that are not earlier."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from . import stream_kernels as sk
 from .channels import Channels
 from .routes import Routes
 from .streams import After, Streams
@@ -22,8 +23,9 @@ class Pairs:
     packets: NDArray[np.int64]
     bytes: NDArray[np.int64]
     after_packets: NDArray[np.int64]
-    """Packets after the selection, shape (pairs, delays)."""
+    """Packets after the selection, while it lasted, shape (pairs, delays)."""
     after_bytes: NDArray[np.int64]
+    """Bytes after the selection, also those after its end."""
 
     def __len__(self) -> int:
         return len(self.flow)
@@ -67,7 +69,8 @@ def pairs_of(streams: Streams, after: After, selected: Selected, channels: Chann
     known = row < len(after.volume)
     some = known[expand]
     np.add.at(later, inverse[some], after.volume[row[expand[some]]])
-    return Pairs(pair // monitors, pair % monitors, volume[:, 0], volume[:, 1], later[:, :, 0], later[:, :, 1])
+    after_packets, after_bytes = later[:, :, sk.SELECTED_PACKETS], later[:, :, sk.PAST_BYTES]
+    return Pairs(pair // monitors, pair % monitors, volume[:, 0], volume[:, 1], after_packets, after_bytes)
 
 
 def selected_rows(streams: Streams, selected: Selected) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -94,5 +97,5 @@ def losses_of(
     cut = (route >= routes.whole) & (route != routes.outside) & (row < len(after.volume))
     flow, row = flow[cut], row[cut]
     links = [link_number[frozenset(routes.all[r].dropped_at or ())] for r in streams.route[row]]
-    packets = after.volume[row, delay, 0] if len(row) else np.zeros(0, np.int64)
+    packets = after.volume[row, delay, sk.PAST_PACKETS] if len(row) else np.zeros(0, np.int64)
     return Losses(flow, np.array(links, np.int64), packets)

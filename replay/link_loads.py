@@ -1,0 +1,33 @@
+"""How much each link carried: from the exact streams."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from .routes import Routes
+from .streams import Streams
+
+
+class LinkLoads:
+    """Adds up the bytes on every route, and says what that makes on every link."""
+
+    def __init__(self, routes: Routes) -> None:
+        self.routes = routes
+        self.bytes = np.zeros(len(routes), np.float64)
+
+    def add(self, streams: Streams) -> None:
+        """Take the streams of an epoch (of one key kind: each packet counts once)."""
+        route = streams.route[: len(streams)]
+        self.bytes += np.bincount(route, streams.bytes, minlength=len(self.routes))
+
+    def mbps(self, duration_s: float) -> dict[str, float]:
+        """Return the mean load of each link in Mbit/s, both directions together, by the link's name."""
+        topology = self.routes.topology
+        loads = {link.name: 0.0 for link in topology.links}
+        for route, carried in zip(self.routes.all, self.bytes, strict=True):
+            if carried:
+                for a, b in itertools.pairwise(route.devices):
+                    loads[topology.link(a, b).name] += carried * 8 / 1e6 / duration_s
+        return loads
