@@ -286,6 +286,18 @@ def expected_ns(f, length, numbers):
 
 
 @kernel
+def rest_of_round_ns(f, key, numbers):
+    """Draw how long it is to the next round for a flow met at any moment: long pauses are met more often."""
+    pause_ns = f.pause_odds * numbers[PAUSE_MS] * 1e6 * MEAN_PAUSE
+    if unit(draw(key, 7)) * (f.interval_ns + pause_ns) < f.interval_ns:
+        return unit(draw(key, 9)) * f.interval_ns
+    lasts, most = LONGEST_PAUSE, 1.0 / math.sqrt(LONGEST_PAUSE)
+    if unit(draw(key, 8)) * MEAN_PAUSE > most:
+        lasts = (1.0 - unit(draw(key, 4)) * (1.0 - most)) ** -2.0
+    return f.interval_ns + unit(draw(key, 9)) * lasts * numbers[PAUSE_MS] * 1e6
+
+
+@kernel
 def add_connection(
     number, start_ns, u_scale, seed, options, numbers, lengths, values, model, flows, next_ns, free
 ):
@@ -309,9 +321,7 @@ def add_connection(
         done = -start_ns / lasts
         if done >= 1.0 or length < 3:
             return
-        start_ns = np.int64(
-            unit(draw(key, 9)) * (f.interval_ns + f.pause_odds * numbers[PAUSE_MS] * 1e6 * MEAN_PAUSE)
-        )
+        start_ns = np.int64(rest_of_round_ns(f, key, numbers))
     set_endpoints(f, key, seed, options[3], values)
     upload = unit(draw(key, 3)) < numbers[UPLOAD_SHARE]
     crossing = unit(draw(seed, 2) + np.uint64(number) * EVEN_3)
