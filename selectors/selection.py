@@ -32,6 +32,8 @@ class Tags:
     """The packet leaves the device with a tag for the reverse flow."""
     after: NDArray[np.uint8]
     """The packet's flow is selected by now at some device, whether or not this packet crosses it."""
+    past: NDArray[np.uint8]
+    """The same of the flow's first selection, and it stays so: the packet is not from before the event."""
     flow: NDArray[np.int32]
     """Number of the packet's flow in `Selections.flows`, or -1 where it never was selected."""
 
@@ -54,12 +56,13 @@ class Selections:
         """Start with none; `delays_ms` are the detection delays that are kept side by side, eight at most."""
         if not 1 <= len(delays_ms) <= MAX_DELAYS:
             raise ValueError(f"between 1 and {MAX_DELAYS} detection delays can be kept, not {len(delays_ms)}")
-        self.hold_ns = int(hold_s * 1e9)
-        self.delays_ns = np.array([int(d * 1e6) for d in delays_ms], np.int64)
+        self.hold_ns = round(hold_s * 1e9)
+        self.delays_ns = np.array([round(d * 1e6) for d in delays_ms], np.int64)
         self.fp = np.zeros(1 << 12, np.uint64)
         self.entry = np.zeros(1 << 12, np.int32)
         # by entry: a (flow, device) pair, and one with device -1 for the flow anywhere
         self.flow = np.zeros(0, np.int32)
+        self.first_ns = np.zeros(0, np.int64)
         self.since_ns = np.zeros(0, np.int64)
         self.last_true_ns = np.zeros(0, np.int64)
         self.entries = 0
@@ -85,13 +88,14 @@ class Selections:
         `reverse_where` is the device that selects for the reverse flow, where this packet crosses it, else -1.
         """
         n = len(key)
-        tags = Tags(*(np.zeros(n, np.uint8) for _ in range(3)), np.full(n, -1, np.int32))
+        tags = Tags(*(np.zeros(n, np.uint8) for _ in range(4)), np.full(n, -1, np.int32))
         self._make_room(2 * int(np.count_nonzero(true)))
         made = np.zeros((int(np.count_nonzero(true)), 4), np.int64)
         self.entries, self.flow_count, selected = sk.select(
             key, where, reverse_key, reverse_where, true, time_ns, self.hold_ns, self.delays_ns,
-            self.fp, self.entry, self.flow, self.since_ns, self.last_true_ns, self.entries,
-            self.flows, self.flow_count, tags.forward, tags.reverse, tags.after, tags.flow, made,
+            self.fp, self.entry, self.flow, self.first_ns, self.since_ns, self.last_true_ns, self.entries,
+            self.flows, self.flow_count, tags.forward, tags.reverse, tags.after, tags.past,
+            tags.flow, made,
         )  # fmt: skip
         return tags, [Selection(*(int(v) for v in row)) for row in made[:selected]]
 
@@ -106,7 +110,8 @@ class Selections:
         if self.entries + more > len(self.flow):
             size = max(2 * len(self.flow), self.entries + more, 1024)
             self.flow, self.flows = np.resize(self.flow, size), np.resize(self.flows, size)
-            self.since_ns, self.last_true_ns = np.resize(self.since_ns, size), np.resize(self.last_true_ns, size)
+            for name in ("first_ns", "since_ns", "last_true_ns"):
+                setattr(self, name, np.resize(getattr(self, name), size))
         if 2 * (self.entries + more) > len(self.fp):
             fp, entry = self.fp, self.entry
             size = 1 << (4 * (self.entries + more) - 1).bit_length()

@@ -40,21 +40,29 @@ def rehash(fp, entry, new_fp, new_entry):
 
 
 @inline_kernel
+def past_delays(since_ns, delays_ns, now):
+    """Return the mask of delays that are over since a selection (rule 3)."""
+    mask = np.uint8(0)
+    for d in range(len(delays_ns)):
+        if now >= since_ns + delays_ns[d]:
+            mask |= np.uint8(1 << d)
+    return mask
+
+
+@inline_kernel
 def in_force(since_ns, last_true_ns, hold_ns, delays_ns, now):
     """Return the mask of delays with which a selection makes packets leave tagged now (rules 2 and 3)."""
     mask = np.uint8(0)
     if now <= last_true_ns + hold_ns:
-        for d in range(len(delays_ns)):
-            if now >= since_ns + delays_ns[d]:
-                mask |= np.uint8(1 << d)
+        mask = past_delays(since_ns, delays_ns, now)
     return mask
 
 
 @kernel
 def select(
     key, where, reverse_key, reverse_where, true, time_ns, hold_ns, delays_ns,
-    fp, entry, flow, since_ns, last_true_ns, entries, flows, flow_count,
-    forward, reverse, after, packet_flow, made,
+    fp, entry, flow, first_ns, since_ns, last_true_ns, entries, flows, flow_count,
+    forward, reverse, after, past, packet_flow, made,
 ):  # fmt: skip
     """Take sightings in order; returns (entries, flows, selections) so far. `made` gets (flow, where, time, row)."""
     selections = 0
@@ -64,6 +72,7 @@ def select(
         if fp[slot] != np.uint64(0):
             e = entry[slot]
             packet_flow[i] = flow[e]
+            past[i] = past_delays(first_ns[e], delays_ns, now)
             after[i] = in_force(since_ns[e], last_true_ns[e], hold_ns, delays_ns, now)
             if where[i] >= 0 and after[i]:
                 here = probe(fp, at_device(key[i], where[i]))
@@ -89,6 +98,7 @@ def select(
                 fp[slot] = print_
                 entry[slot] = entries
                 flow[entries] = packet_flow[i]
+                first_ns[entries] = now
                 since_ns[entries] = now
                 last_true_ns[entries] = -hold_ns - 1 - (1 << 62)
                 entries += 1

@@ -255,9 +255,10 @@ EVENTS: dict[str, Any] = {
 
 
 class Since(NamedTuple):
-    """A selection: since when, and when its event was last true."""
+    """A selection: since when, for the first time when, and when its event was last true."""
 
     since_ns: int
+    first_ns: int
     last_true_ns: int
 
 
@@ -273,16 +274,19 @@ class PlainSelections:
         return what in self.made and now <= self.made[what].last_true_ns + self.hold_ns
 
     def past(self, what: Any, now: int) -> bool:
-        """Whether the latest selection and the delay after it are past (rule 3)."""
-        return what in self.made and now >= self.made[what].since_ns + self.delay_ns
+        """Whether the first selection and the delay after it are over."""
+        return what in self.made and now >= self.made[what].first_ns + self.delay_ns
 
     def tags(self, what: Any, now: int) -> bool:
-        return self.holds(what, now) and self.past(what, now)
+        """Whether packets leave tagged (rules 2 and 3)."""
+        return self.holds(what, now) and now >= self.made[what].since_ns + self.delay_ns
 
     def event(self, what: Any, now: int) -> bool:
         """The event is true (rules 1 and 2): returns whether that makes a selection."""
         new = not self.holds(what, now)
-        self.made[what] = Since(now if new else self.made[what].since_ns, now)
+        since = now if new else self.made[what].since_ns
+        first = self.made[what].first_ns if what in self.made else now
+        self.made[what] = Since(since, first, now)
         return new
 
 
@@ -495,6 +499,8 @@ class Crossed:
     bytes: int = 0
     pre: set[int] = field(default_factory=set)
     pre_bytes: int = 0
+    while_selected: int = 0
+    """Packets while the selection lasted."""
 
 
 class TaskOracle:
@@ -522,7 +528,7 @@ class TaskOracle:
         self.drops: set[tuple[int, str]] = set()
         self.flows: set[int] = set()
         self.truth: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0, 0, 0])
-        """By flow and monitor: bytes, pre-event bytes, packets after the selection."""
+        """By flow and monitor: bytes, pre-event bytes, packets while the selection lasted."""
         links = {frozenset((link.a, link.b)): link.name for link in topology.links}
         self.link_names = links
         self.true_chance = {links[frozenset(n.split("-"))]: p for n, p in spec.loss.items()}
@@ -554,7 +560,7 @@ class TaskOracle:
         selector = self.selector_of(packet.path)
         tagged = selector in packet.crossed and self.selections.tags((flow, selector), now)
         reverse = self.reverse_tagged(packet)
-        after = self.selections.past(flow, now)
+        after, lasts = self.selections.past(flow, now), self.selections.tags(flow, now)
         if selector in packet.crossed and self.event.see((selector, flow), packet, False):
             self.select(flow, selector, packet, now)
         behind = packet.crossed[packet.crossed.index(selector) :] if tagged else ()
@@ -562,7 +568,7 @@ class TaskOracle:
         for device in on_path(packet.path, self.task.monitor.at) if packet.path else ():
             if device in packet.crossed:
                 self.cross(TAGGED if device in behind else PACKET, device, flow, packet)
-                self.remember(flow, device, packet, after)
+                self.remember(flow, device, packet, after, lasts)
         for device in reverse:
             self.cross(SELECT, device, packet.reverse_key[self.kind], packet._replace(ip_bytes=0))
         if packet.path is not None:
@@ -627,10 +633,11 @@ class TaskOracle:
         for setting in self.settings:
             setting.tables[monitor].cross(kind, flow, packet.time_ns, packet.ip_bytes, luck, packet.serial)
 
-    def remember(self, flow: int, device: str, packet: Packet, after: bool) -> None:
+    def remember(self, flow: int, device: str, packet: Packet, after: bool, lasts: bool) -> None:
         crossed = self.epoch[flow, device]
         crossed.serials.append(packet.serial)
         crossed.bytes += packet.ip_bytes
+        crossed.while_selected += lasts
         if not after:
             crossed.pre.add(packet.serial)
             crossed.pre_bytes += packet.ip_bytes
@@ -646,7 +653,7 @@ class TaskOracle:
                 truth = self.truth[flow, device]
                 truth[0] += crossed.bytes
                 truth[1] += crossed.pre_bytes
-                truth[2] += len(crossed.serials) - len(crossed.pre)
+                truth[2] += crossed.while_selected
         for setting in self.settings:
             self.report(setting, active)
         self.epoch.clear()
