@@ -42,6 +42,6 @@ class Elephant(Selector):
         """Add up the window of each packet's flow."""
         sums = np.zeros(len(row), np.int64)
         amount = seen.packets.ip_bytes.astype(np.int64)
-        bin_ns = max(int(self.window_s * 1e9) // BINS, 1)
+        bin_ns = max(round(self.window_s * 1e9) // BINS, 1)
         window_sums(row, fresh, seen.packets.time_ns, amount, self.bins, self.latest, bin_ns, sums)
         true |= (row >= 0) & (sums >= self.threshold_mbps * 1e6 / 8 * self.window_s)

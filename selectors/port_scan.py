@@ -57,6 +57,6 @@ class PortScan(Selector):
         found = np.zeros(len(concerned), np.bool_)
         distinct_pairs(
             row[concerned], fresh[concerned], pair, packets.time_ns,
-            self.pairs, self.tried_ns, np.int64(self.window_s * 1e9), found,
+            self.pairs, self.tried_ns, np.int64(round(self.window_s * 1e9)), found,
         )  # fmt: skip
         true[concerned] = found
