@@ -47,7 +47,8 @@ class SynFlood(Selector):
     def concerns(self, seen: Sightings) -> NDArray[np.bool_]:
         """SYNs, and packets that may complete a handshake."""
         flags = seen.packets.tcp_flags
-        return (seen.packets.protocol == TCP) & ~seen.lost & ((flags & (SYN | ACK)) != (SYN | ACK)) & (flags != 0)
+        one_of_them = ((flags & SYN) != 0) != ((flags & ACK) != 0)
+        return (seen.packets.protocol == TCP) & ~seen.lost & one_of_them
 
     def detect(
         self, seen: Sightings, row: NDArray[np.int64], fresh: NDArray[np.bool_], true: NDArray[np.bool_]
