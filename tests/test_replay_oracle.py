@@ -1,0 +1,386 @@
+"""`mozart replay` against the oracle: equal rows and located links, for all channels, selectors and modes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mozart.errors import SpecError
+from mozart.replay import run
+from mozart.replay.vocabulary import load
+from mozart.tests import oracle
+from mozart.traces.packets import PacketBatch, address_words
+from mozart.traces.writer import PcapWriter
+
+MODES = tuple(oracle.MODE_TRAITS)
+S = 10**9
+TABLE_OF_ANY_SIZE = 4096
+
+
+def world(tasks: Sequence[dict[str, Any]], topology: dict[str, Any], **other: Any) -> dict[str, Any]:
+    """A task file; its packets are what the tests hand in."""
+    named = [{"name": f"task-{i}", **task} for i, task in enumerate(tasks)]
+    return {"topology": topology, "traffic": {"trace": "packets.pcap"}, "tasks": named, **other}
+
+
+def batches_of(batch: PacketBatch, size: int) -> Iterator[PacketBatch]:
+    """Cut packets into batches of a size."""
+    for begin in range(0, len(batch), size):
+        yield batch[begin : begin + size]
+
+
+def replayed(
+    monkeypatch: pytest.MonkeyPatch,
+    spec: dict[str, Any],
+    batch: PacketBatch,
+    size: int = 1 << 20,
+    **options: Any,
+) -> Any:
+    """Replay packets that come in batches of a size."""
+    monkeypatch.setattr(run, "_open", lambda plan: (batches_of(batch, size), nullcontext()))
+    return run.replay(load(spec), **options)
+
+
+def random_packets(seed: int, packets: int, duration_s: float = 20, hosts: int = 14) -> PacketBatch:
+    """Packets of all sorts, in time order and with ties: lossy TCP, scans, SYNs, bulk."""
+    rng = np.random.default_rng(seed)
+    address = np.array([address_words(f"192.0.2.{i + 1}") for i in range(hosts)], np.uint64)
+    kind = rng.choice(5, packets, p=[0.45, 0.2, 0.1, 0.15, 0.1])
+    flow = rng.integers(0, 12, packets)
+    flow_src, flow_dst = rng.integers(0, hosts, 12), rng.integers(0, hosts, 12)
+    port = rng.integers(1024, 1030, packets)
+    src, dst = rng.integers(0, hosts, packets), rng.integers(0, hosts, packets)
+    lossy = kind == 0
+    answers = lossy & (rng.random(packets) < 0.3)
+    src[lossy], dst[lossy] = flow_src[flow[lossy]], flow_dst[flow[lossy]]
+    src[answers], dst[answers] = dst[answers], src[answers]
+    src_port, dst_port = port.copy(), np.full(packets, 443)
+    src_port[lossy], dst_port[lossy] = 2000 + flow[lossy], 80
+    src_port[answers], dst_port[answers] = dst_port[answers], src_port[answers]
+    dst_port[kind == 1] = rng.choice([22, 23, 445], int((kind == 1).sum()))
+    src[kind == 1] = rng.integers(0, 3, int((kind == 1).sum()))
+    protocol = np.where(kind == 2, 17, 6)
+    payload = rng.choice([0, 10, 1000], packets)
+    flags = rng.choice([16, 24, 17, 4, 18], packets)
+    flags[kind == 3] = rng.choice([2, 2, 2, 16, 18], int((kind == 3).sum()))
+    dst[kind == 3] = rng.integers(0, 2, int((kind == 3).sum()))
+    time_ns = np.sort(rng.integers(0, int(duration_s * S), packets) // 1000 * 1000)
+    ties = rng.random(packets) < 0.2
+    time_ns[1:][ties[1:]] = time_ns[:-1][ties[1:]]
+    sequence = np.arange(packets) * 300 + rng.integers(0, 600, packets) + 2**32 - 9000
+    return PacketBatch.of(
+        time_ns=np.sort(time_ns) + 1_600_000_000 * S,
+        src=address[src],
+        dst=address[dst],
+        src_port=src_port,
+        dst_port=dst_port,
+        protocol=protocol,
+        ip_bytes=payload + 40,
+        payload_bytes=payload,
+        tcp_flags=np.where(protocol == 6, flags, 0),
+        tcp_seq=np.where(protocol == 6, sequence % 2**32, 0),
+    )
+
+
+def assert_equal(spec: dict[str, Any], batch: PacketBatch, result: Any, **options: Any) -> list[dict[str, Any]]:
+    """Compare rows and located links with the oracle's; returns the oracle's rows."""
+    rows, links = oracle.replay(
+        load(spec),
+        batch,
+        options.get("mode", MODES),
+        options.get("memory"),
+        options.get("detection_delay_ms"),
+    )
+    assert len(result.rows) == len(rows)
+    for mine, expected in zip(result.rows, rows, strict=True):
+        error = mine["volume_error"], expected["volume_error"]
+        assert error[0] == error[1] or error[0] == pytest.approx(error[1], rel=1e-9)
+        not_compared = {"floor_ratio": mine["floor_ratio"], "volume_error": error[0]}
+        assert mine == {**expected, **not_compared}
+        if expected["memory_entries"] >= TABLE_OF_ANY_SIZE:
+            assert mine["floor_ratio"] in (0, None)
+    assert result.located_links == links
+    return rows
+
+
+B4, LINE, LEAVES = {"name": "b4"}, {"name": "line", "n": 4}, {"name": "leaf-spine", "leaves": 3, "spines": 3}
+SWITCHES = {"monitor": {"measure": "volume", "at": "path-switches"}}
+
+
+def task(event: str, at: Any, monitor_at: Any, measure: str = "volume", **parameters: Any) -> dict[str, Any]:
+    """One task of a task file."""
+    return {
+        "selector": {"event": event, "at": at, **parameters},
+        "monitor": {"measure": measure, "at": monitor_at},
+    }
+
+
+LOSSY = {"threshold": 0.05, "min_packets": 5}
+LOSS_ON_PATH = task("loss", "source-host", "path-switches", **LOSSY)
+SCANS = task("port-scan", "egress-switch", "ingress-switch", "distinct-destinations", threshold=4, window_s=3)
+ELEPHANTS = task("elephant", "ecmp-switch", "ecmp-peers", threshold_mbps=0.005, key="src+dst")
+FLOODS = task("syn-flood", "ingress-switch", "egress-switch", "distinct-sources", threshold=3, hold_s=2)
+LISTS = task("elephant", ["s2", "s4"], ["s1", "s3", "h2", "s5"], threshold_mbps=0.005, hold_s=2)
+SHORT = {"sampling": {"probability": 0.2, "epoch_s": 7}}
+
+WORLDS: dict[str, tuple[dict[str, Any], dict[str, Any], set[str]]] = {
+    # what it shows: (task file, options, channels of the first task)
+    "tags": (world([LOSS_ON_PATH], B4, **SHORT), {}, {"tag"}),
+    "hold ends": (
+        world([task("loss", "source-host", "path-switches", hold_s=0.5, **LOSSY)], LINE, **SHORT),
+        {},
+        {"tag"},
+    ),
+    "delays": (
+        world([task("loss", "source-host", "path-switches", hold_s=3, **LOSSY)], B4, **SHORT),
+        {"detection_delay_ms": [0, 1.001, 4000], "memory": [TABLE_OF_ANY_SIZE]},
+        {"tag"},
+    ),
+    "tags both ways": (
+        world([task("loss", "egress-switch", "path-switches", hold_s=2, **LOSSY)], LINE, **SHORT),
+        {},
+        {"tag", "reverse tag"},
+    ),
+    "reverse tags": (world([SCANS], B4, **SHORT), {}, {"reverse tag"}),
+    "messages": (
+        world([ELEPHANTS], LEAVES, sampling={"probability": 0.05, "epoch_s": 7}),
+        {"detection_delay_ms": [0, 2.3]},
+        {"message", "tag"},
+    ),
+    "floods": (world([FLOODS], B4, **SHORT), {}, {"tag"}),
+    "device lists": (world([LISTS], B4, **SHORT), {}, {"message", "reverse tag", "tag"}),
+    "drops": (world([LOSS_ON_PATH], LINE, loss={"s2-s3": 0.1, "h1-s1": 0.02}, **SHORT), {}, {"tag"}),
+    "drops seen late": (
+        world(
+            [task("loss", "ingress-switch", "path-switches", hold_s=3, **LOSSY)],
+            LINE,
+            loss={"s2-s3": 0.1},
+            **SHORT,
+        ),
+        {},
+        {"tag"},
+    ),
+    "no sampling": (world([LOSS_ON_PATH], LINE, sampling={"probability": 0, "epoch_s": 7}), {}, {"tag"}),
+    "all sampled": (world([LOSS_ON_PATH], LINE, sampling={"probability": 1, "epoch_s": 7}), {}, {"tag"}),
+    "one path": (world([LOSS_ON_PATH], {**LEAVES, "ecmp": "none"}, **SHORT), {}, {"tag"}),
+    "fast": (
+        world([LOSS_ON_PATH], LINE, traffic={"trace": "packets.pcap", "speed": 3.7}, seed=5, **SHORT),
+        {},
+        {"tag"},
+    ),
+    "prefixes": (
+        world(
+            [LOSS_ON_PATH],
+            LINE,
+            traffic={
+                "trace": "packets.pcap",
+                "map": "prefix",
+                "prefixes": {
+                    "h1": "192.0.2.0/28",
+                    "h2": "192.0.2.4/30",
+                    "h4": ["192.0.2.1/32", "192.0.2.8/30"],
+                },
+            },
+            **SHORT,
+        ),
+        {},
+        {"tag"},
+    ),
+    "three tasks": (
+        world([LOSS_ON_PATH, SCANS, ELEPHANTS], B4, loss={"s2-s5": 0.05, "s3-s6": 0.3}),
+        {"memory": [TABLE_OF_ANY_SIZE, 2]},
+        {"tag"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_a_random_trace_gives_the_rows_of_the_oracle(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, given, channels = WORLDS[name]
+    options = {"memory": [TABLE_OF_ANY_SIZE, 8, 3], **given}
+    batch = random_packets(seed=len(name), packets=900)
+    result = replayed(monkeypatch, spec, batch, **options)
+    rows = assert_equal(spec, batch, result, **options)
+    assert set(result.placement["task-0"]["channels"]) == channels
+    assert rows[0]["selected_flows"] > 0
+    assert sum(result.trace["skipped"].values()) < len(batch) / 2
+
+
+# by hand: one flow from h1 to h4 of a line, packets of 100 bytes
+
+
+def flow_of(times_ms: Sequence[float], flow: int = 1, **columns: Any) -> PacketBatch:
+    """Packets of 100 bytes, all of one flow; each is a retransmission of the first, unless said."""
+    n = len(times_ms)
+    return PacketBatch.of(
+        time_ns=np.round(np.array(times_ms) * 1e6).astype(np.int64) + S,
+        src=[address_words("10.0.0.1")] * n,
+        dst=[address_words("10.0.4.1")] * n,
+        src_port=np.full(n, flow),
+        dst_port=np.full(n, 80),
+        **{
+            "protocol": np.full(n, 6),
+            "ip_bytes": np.full(n, 100),
+            "payload_bytes": np.full(n, 60),
+            "tcp_flags": np.full(n, 16),
+            "tcp_seq": np.full(n, 7),
+            **columns,
+        },
+    )
+
+
+BY_PREFIX = {
+    "trace": "packets.pcap",
+    "map": "prefix",
+    "prefixes": {f"h{i}": f"10.0.{i - 1 if i == 1 else i}.0/24" for i in (1, 2, 3, 4)},
+}
+
+
+def hand(monkeypatch: pytest.MonkeyPatch, batch: PacketBatch, selector: dict[str, Any], **other: Any) -> dict[str, Any]:
+    """Replay a flow over a line with monitors at all its switches; returns the row of each mode by name."""
+    tasks = [{"selector": {"event": "loss", "at": "source-host", **selector}, **SWITCHES}]
+    spec = world(tasks, LINE, traffic=BY_PREFIX, **{"sampling": {"probability": 0}, **other})
+    result = replayed(monkeypatch, spec, batch, memory=[TABLE_OF_ANY_SIZE])
+    assert_equal(spec, batch, result, memory=[TABLE_OF_ANY_SIZE])
+    return {row["mode"]: row for row in result.rows}
+
+
+THIRD = {"threshold": 0.5, "min_packets": 3}
+"""The event is true at the third packet (two of three are retransmissions)."""
+
+
+def test_the_packet_that_completes_the_event_is_the_last_untagged_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    row = hand(monkeypatch, flow_of([0, 1, 2, 3, 4]), THIRD)["tag"]
+    assert (row["selected_flows"], row["captured_flows"]) == (1, 1)
+    assert (row["captured_bytes"], row["pre_event_bytes"]) == (4 * 2 * 100, 4 * 3 * 100)
+
+
+def test_packets_of_the_same_nanosecond_are_tagged_when_they_come_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    row = hand(monkeypatch, flow_of([0, 0, 0, 0, 0]), THIRD)["tag"]
+    assert (row["captured_bytes"], row["pre_event_bytes"]) == (4 * 2 * 100, 4 * 3 * 100)
+
+
+@pytest.mark.parametrize(("last_ms", "tagged"), [(3.001, 1), (3.000999, 0), (3.001001, 1)])
+def test_a_detection_delay_holds_to_the_nanosecond(
+    last_ms: float, tagged: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = hand(monkeypatch, flow_of([0, 1, 2, last_ms]), {**THIRD, "detection_delay_ms": 1.001})["tag"]
+    assert row["captured_bytes"] == tagged * 4 * 100
+    assert row["unreachable_flows"] == 1 - tagged
+
+
+@pytest.mark.parametrize(("last_ms", "tagged"), [(1002.0, 1), (1002.000001, 0)])
+def test_a_selection_ends_when_its_hold_is_over(last_ms: float, tagged: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = hand(monkeypatch, flow_of([0, 1, 2, last_ms]), {**THIRD, "hold_s": 1})["tag"]
+    assert row["captured_bytes"] == tagged * 4 * 100
+    assert row["pre_event_bytes"] == tagged * 4 * 3 * 100
+
+
+def test_a_selection_whose_hold_is_over_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    # true at the third packet, and again at the fifth, which the first hold does not reach
+    rows = hand(
+        monkeypatch,
+        flow_of([0, 1, 2, 3, 5000, 5001]),
+        {**THIRD, "hold_s": 1},
+        sampling={"probability": 0, "epoch_s": 4},
+    )
+    assert rows["tag"]["selected_flows"] == 1
+    assert rows["tag"]["captured_bytes"] == 4 * 2 * 100  # the fourth and the sixth packet
+
+
+def test_a_flow_that_sends_nothing_more_is_reached_by_the_message_of_recent_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = hand(monkeypatch, flow_of([0, 1, 2]), THIRD, sampling={"probability": 1})
+    assert {name: row["unreachable_flows"] for name, row in rows.items()} == dict.fromkeys(MODES, 1)
+    captured = {name: row["unreachable_captured_flows"] for name, row in rows.items()}
+    assert captured == {"none": 1, "tag": 0, "two-mode": 0, "mozart": 0, "recent": 1}
+
+
+def test_what_comes_after_a_selection_ended_is_not_pre_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    good = {"tcp_seq": np.array([7, 7, 7, 8, 100, 200]), "payload_bytes": np.array([60, 60, 60, 0, 0, 0])}
+    rows = hand(
+        monkeypatch,
+        flow_of([0, 1, 2, 3, 5000, 5001], **good),
+        {"threshold": 0.6, "min_packets": 3, "hold_s": 1},
+    )
+    assert rows["tag"]["pre_event_bytes"] == 4 * 3 * 100
+    assert rows["tag"]["pre_event_captured_bytes"] == 0
+
+
+# determinism
+
+
+@pytest.mark.parametrize("size", [3, 200])
+@pytest.mark.parametrize("name", ["drops seen late", "messages", "hold ends"])
+def test_the_batches_of_the_source_make_no_difference(name: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, given, _ = WORLDS[name]
+    batch = random_packets(seed=3, packets=500)
+    options = {"memory": [TABLE_OF_ANY_SIZE, 3], **given}
+    whole, cut = (replayed(monkeypatch, spec, batch, size=n, **options) for n in (len(batch), size))
+    for part in ("rows", "located_links", "trace"):
+        assert json.dumps(getattr(whole, part)) == json.dumps(getattr(cut, part))
+
+
+def test_the_seed_decides_all_that_is_random(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, options, _ = WORLDS["drops"]
+    batch = random_packets(seed=4, packets=1500)
+    one, two, other = (replayed(monkeypatch, spec, batch, seed=seed, **options) for seed in (1, 1, 2))
+    assert json.dumps(one.rows) == json.dumps(two.rows)
+    assert json.dumps(one.rows) != json.dumps(other.rows)
+
+
+def test_a_trace_file_gives_the_same_as_its_packets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, options, _ = WORLDS["tags both ways"]
+    batch = random_packets(seed=6, packets=500)
+    with PcapWriter(tmp_path / "packets.pcap.gz") as writer:
+        writer.write(batch)
+    from_file = run.replay(load(spec), trace=tmp_path / "packets.pcap.gz", **options)
+    assert json.dumps(from_file.rows) == json.dumps(replayed(monkeypatch, spec, batch, **options).rows)
+
+
+# input that cannot be used
+
+ONE_TASK = world([LOSS_ON_PATH], LINE)
+REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "unknown mode": (ONE_TASK, {"mode": ["mozart", "bach"]}, "no mode 'bach'; there are none, tag"),
+    "no traffic": ({**ONE_TASK, "traffic": {}}, {}, "no traffic: name a trace"),
+    "unknown link": (
+        ONE_TASK,
+        {"loss": {"s1-s4": 0.1}},
+        "names the link s1-s4, and line has no such link; it has",
+    ),
+    "unknown link in the file": ({**ONE_TASK, "loss": {"s1-s9": 0.1}}, {}, "names the link s1-s9"),
+    "no equal-cost paths": (
+        world([ELEPHANTS], LINE),
+        {},
+        "no path of line has a device for the selector at ecmp",
+    ),
+    "two keys": (
+        world([{**LOSS_ON_PATH, "monitor": {"measure": "volume", "at": "path-switches", "key": "src"}}], LINE),
+        {},
+        "monitor.key is src and selector.key is five-tuple",
+    ),
+    "a host that is not there": (
+        world([LOSS_ON_PATH], LINE, traffic={"trace": "x", "map": "prefix", "prefixes": {"h9": "10.0.0.0/8"}}),
+        {},
+        "traffic.prefixes names h9",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_input_that_cannot_be_used_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, options, message = REFUSED[name]
+    with pytest.raises(SpecError, match=re.escape(message)):
+        replayed(monkeypatch, spec, flow_of([0]), **options)
