@@ -21,13 +21,13 @@ test: setup  ## all tests (ARGS="-k loss" for some)
 check: setup  ## ruff (lint and format), mypy, and that imports between rooms go down only
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@mkdir -p build/typing && ln -sfn "$(CURDIR)" build/typing/mozart
-	@MYPYPATH=build/typing $(BIN)/mypy --config-file setup.cfg -p mozart
+	@mkdir -p .cache/typing && ln -sfn "$(CURDIR)" .cache/typing/mozart
+	@MYPYPATH=.cache/typing $(BIN)/mypy --config-file setup.cfg -p mozart
 	@$(BIN)/python tests/rooms.py
 
 bench: setup  ## speed and quality, each against a named peer on the same input (see benchmarks/)
 	@scripts/bench $(ARGS)
 
 clean:  ## remove what make made here (.venv, caches, build); run folders stay
-	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache
 	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

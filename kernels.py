@@ -40,10 +40,10 @@ def mix64(value: np.uint64) -> np.uint64:
 
 
 @intrinsic
-def prefetch(typing_context, array, index):  # type: ignore[no-untyped-def]
+def prefetch(typing_context, array, index):
     """Ask the processor to bring the cache line of `array.flat[index]` (C order), without waiting for it."""
 
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, arguments):
         view = make_array(signature.args[0])(context, builder, arguments[0])
         pointer = builder.bitcast(builder.gep(view.data, [arguments[1]]), ir.IntType(8).as_pointer())
         i32 = ir.IntType(32)

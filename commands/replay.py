@@ -26,7 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("spec", help="task file")
     parser.add_argument(
-        "--trace", nargs="+", metavar="FILE", help="captures in order, patterns, or - for stdin; instead of the task file's"
+        "--trace",
+        nargs="+",
+        metavar="FILE",
+        help="captures in order, patterns, or - for stdin; instead of what the task file names",
     )
     parser.add_argument("--duration", type=float, metavar="S", help="length of synthetic traffic")
     parser.add_argument("--memory", metavar="N,N,...", help="entries of each monitor; all sizes side by side")

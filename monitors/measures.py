@@ -8,7 +8,7 @@ before (move their rows).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ class Measure:
     """What a plug-in implements; the defaults are those of a measure that keeps nothing of its own."""
 
     name = ""
-    parameters: Mapping[str, Any] = {}
+    parameters: ClassVar[Mapping[str, Any]] = {}
     """Parameters of the task file: name -> `tasks.Field`."""
     counts: str | None = None
     """The key kind (traces/keys.py) whose distinct values are counted, or None."""

@@ -13,6 +13,7 @@ refused or evicted one, there is no bound, and the record says so (infinity).
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,8 +56,9 @@ class Records:
 
     def __getitem__(self, which: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Records:
         """Take some of the rows."""
-        plain = [getattr(self, f.name)[which] for f in fields(self)[:-1]]
-        return Records(*plain, {name: column[which] for name, column in self.measured.items()})
+        measured = {name: column[which] for name, column in self.measured.items()}
+        plain: dict[str, Any] = {f.name: getattr(self, f.name)[which] for f in fields(self)[:-1]}
+        return Records(**plain, measured=measured)
 
 
 def undercount(probability: float, bounded: bool) -> tuple[float, float]:

@@ -49,7 +49,7 @@ class Channels:
     """
 
     def __init__(self, task: Task, routes: Routes, selector_at: Role | None = None, monitor_at: Role | None = None):
-        """Work the channels of a task out; `selector_at` and `monitor_at` are where modules were placed, if not as the roles say."""
+        """Work out a task's channels; `selector_at` and `monitor_at` stand in for the roles that the task names."""
         self.task = task
         self.selector_at: Role = selector_at or task.selector.at
         self.monitor_at: Role = monitor_at or task.monitor.at

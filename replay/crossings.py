@@ -18,7 +18,6 @@ from ..selectors.selection import Selection
 from . import crossing_kernels as ck
 from .channels import Channels
 
-
 MIX = 0x9E3779B97F4A7C15
 
 
@@ -43,7 +42,7 @@ class Messages:
     def send(
         self,
         selections: Sequence[Selection],
-        routes: NDArray[np.int32],
+        routes: NDArray[np.integer],
         channels: Channels,
         delay_ns: int,
         keys: NDArray[np.uint64],

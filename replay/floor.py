@@ -51,7 +51,7 @@ def fewest_missed(flows: Iterable[tuple[Group, int, int]], entries: int) -> int:
     """
     single: dict[int, Counter[Group]] = {}
     everything: Counter[Group] = Counter()
-    epochs = set()
+    epochs: set[int] = set()
     for monitors, first, last in flows:
         everything[monitors] += 1
         epochs.update((first, last))

@@ -183,7 +183,9 @@ def _devices(names: Sequence[str]) -> str:
     if len(names) <= 4:
         return ", ".join(names)
     return " and ".join(
-        f"{sum(n[0] == letter for n in names)} {kind}" for letter, kind in kinds.items() if any(n[0] == letter for n in names)
+        f"{sum(n[0] == letter for n in names)} {kind}"
+        for letter, kind in kinds.items()
+        if any(n[0] == letter for n in names)
     )
 
 

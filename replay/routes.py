@@ -7,6 +7,7 @@ worked out once for each route, so that the hot loops only look it up.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -80,7 +81,6 @@ class Routes:
                 number += 1
         return numbers
 
-
     @cached_property
     def path_number(self) -> NDArray[np.int64]:
         """Number of the whole path of each route."""
@@ -126,4 +126,4 @@ def link_drops(routes: Routes, loss: Mapping[str, float]) -> Drops:
 
 def path_latency_ms(topology: Topology, devices: tuple[str, ...]) -> float:
     """Return the latency along a path, in ms."""
-    return sum(topology.link(a, b).latency_ms for a, b in zip(devices, devices[1:], strict=False))
+    return sum(topology.link(a, b).latency_ms for a, b in itertools.pairwise(devices))

@@ -19,9 +19,9 @@ from ..monitors.modes import MODES
 from ..tasks import Spec, Task
 from ..topologies.catalogue import load as load_topology
 from ..topologies.topology import Topology
-from ..traces.packets import PacketBatch
 from ..traces.formats import open_trace
-from ..traces.synth import SynthOptions, Synthesizer
+from ..traces.packets import PacketBatch
+from ..traces.synth import Synthesizer, SynthOptions
 from .channels import Channels
 from .feed import EpochEnd, Feed, ahead, needs_of
 from .flow_count import FlowCount
@@ -139,7 +139,9 @@ def _effective(
         traffic = replace(spec.traffic, trace=tuple(map(str, files)), synthetic=None, options={})
         spec = replace(spec, traffic=traffic)
     if spec.traffic.trace is None and spec.traffic.synthetic is None:
-        raise SpecError("no traffic: name a trace (--trace FILE), or set traffic.trace or traffic.synthetic in the task file")
+        raise SpecError(
+            "no traffic: name a trace (--trace FILE), or set traffic.trace or traffic.synthetic in the task file"
+        )
     if loss is not None:
         spec = replace(spec, loss=dict(loss))
     if probability is not None:

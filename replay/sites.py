@@ -67,5 +67,7 @@ def _prefix_words(host: str, text: str) -> tuple[int, int, int]:
     try:
         network = ipaddress.ip_network(text)
     except ValueError as error:
-        raise SpecError(f"traffic.prefixes.{host}: {text!r} is no prefix ({error}); write one as 192.0.2.0/24") from None
+        raise SpecError(
+            f"traffic.prefixes.{host}: {text!r} is no prefix ({error}); write one as 192.0.2.0/24"
+        ) from None
     return *address_words(str(network.network_address)), network.prefixlen + (96 if network.version == 4 else 0)

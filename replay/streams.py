@@ -27,9 +27,7 @@ class Streams:
     def __len__(self) -> int:
         return self.rows
 
-    def add(
-        self, key: NDArray[np.uint64], route: NDArray[np.int32], ip_bytes: NDArray[np.uint32]
-    ) -> NDArray[np.int32]:
+    def add(self, key: NDArray[np.uint64], route: NDArray[np.int32], ip_bytes: NDArray[np.uint32]) -> NDArray[np.int32]:
         """Count packets; returns the row of each packet's stream."""
         row = np.empty(len(key), np.int32)
         if self.rows + len(key) > len(self.key):

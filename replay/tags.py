@@ -45,7 +45,7 @@ def allot(channels: Sequence[Channels], routes: Routes) -> dict[str, int]:
     refused = sorted(name for name, code in codes.items() if code > CODES)
     if refused:
         raise SpecError(
-            f"there are {CODES} tag codes and more tasks than that meet on a link; without a code: {', '.join(refused)}. "
-            "Remove tasks, or place them where their packets do not meet"
+            f"there are {CODES} tag codes and more tasks than that meet on a link; without a code: "
+            f"{', '.join(refused)}. Remove tasks, or place them where their packets do not meet"
         )
     return codes

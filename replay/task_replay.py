@@ -83,9 +83,7 @@ class TaskReplay:
         self.key_kind = task.selector.key
         self.settings, self.delays_ms = settings, tuple(delays_ms)
         selector = task.selector
-        self.selector = EVENTS[selector.event](
-            len(channels.selectors), selector.memory_entries, **selector.parameters
-        )
+        self.selector = EVENTS[selector.event](len(channels.selectors), selector.memory_entries, **selector.parameters)
         self.selections = Selections(selector.hold_s, self.delays_ms)
         self.messages = [Messages() for _ in delays_ms]
         self.after = After(len(delays_ms))
@@ -119,8 +117,7 @@ class TaskReplay:
         """Detect and tag; returns what remains to be done to the tables, as jobs that may run side by side."""
         tags = self._select(batch)
         self.after.add(
-            len(batch.streams[self.key_kind]), batch.row[self.key_kind], tags.after, tags.past,
-            batch.routed.ip_bytes
+            len(batch.streams[self.key_kind]), batch.row[self.key_kind], tags.after, tags.past, batch.routed.ip_bytes
         )
         jobs: list[Job] = []
         for d in range(len(self.delays_ms)):
@@ -130,7 +127,9 @@ class TaskReplay:
                 batch.routed, self.channels, batch.key[self.key_kind], batch.reverse_key[self.key_kind], item,
                 tags.forward, tags.reverse, d, due, self.seed,
             )  # fmt: skip
-            jobs.extend(_jobs(crossing, number, tables) for number, tables in enumerate(zip(*self.tables[d], strict=True)))
+            jobs.extend(
+                _job(crossing, number, tables) for number, tables in enumerate(zip(*self.tables[d], strict=True))
+            )
         return jobs
 
     def _select(self, batch: Prepared) -> Tags:
@@ -143,9 +142,7 @@ class TaskReplay:
         if len(batch.notices):
             seen, reverse_key, back, route, keep = self._with_notices(batch, seen, back)
         true = self.selector.events(seen)
-        tags, selections = self.selections.select(
-            seen.key, seen.where, reverse_key, back, true, seen.packets.time_ns
-        )
+        tags, selections = self.selections.select(seen.key, seen.where, reverse_key, back, true, seen.packets.time_ns)
         if selections:
             # the selector does not know that a link will drop the packet: its messages go to all of the path
             routes = self.routes.path_number[route[[s.row for s in selections]]]
@@ -161,10 +158,7 @@ class TaskReplay:
         senders = [self.routes.all[p].devices[0] for p in batch.notice_path]
         hears = [self.channels.selectors[w] == s if w >= 0 else False for w, s in zip(where, senders, strict=True)]
         packets = PacketBatch(
-            *(
-                np.insert(a, at, b, axis=0)
-                for a, b in zip(seen.packets.columns(), batch.notices.columns(), strict=True)
-            )
+            *(np.insert(a, at, b, axis=0) for a, b in zip(seen.packets.columns(), batch.notices.columns(), strict=True))
         )
         lost = np.insert(seen.lost, at, True)
         key = np.insert(seen.key, at, batch.notice_key[self.key_kind])
@@ -239,7 +233,7 @@ class TaskReplay:
         ]
 
 
-def _jobs(crossings_of: Callable[[int], Crossings], number: int, tables: Sequence[Table]) -> Job:
+def _job(crossings_of: Callable[[int], Crossings], number: int, tables: Sequence[Table]) -> Job:
     """Return the job of one monitor: make its crossings, and take them into its table in every setting."""
 
     def run() -> None:

@@ -89,7 +89,12 @@ def paths_of(streams: Streams, selected: Selected, routes: Routes, flows: int) -
 
 
 def losses_of(
-    streams: Streams, after: After, selected: Selected, routes: Routes, link_number: Mapping[frozenset[str], int], delay: int
+    streams: Streams,
+    after: After,
+    selected: Selected,
+    routes: Routes,
+    link_number: Mapping[frozenset[str], int],
+    delay: int,
 ) -> Losses:
     """Return what links dropped of the selected flows after their selection."""
     flow, row = selected_rows(streams, selected)

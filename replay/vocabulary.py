@@ -1,4 +1,4 @@
-"""What may stand in a task file: every event, measure, kind of synthetic traffic and topology, with their parameters."""
+"""What may stand in a task file: every event, measure, kind of traffic and topology, with their parameters."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ class Sightings:
     where: NDArray[np.int32]
     """Number of the device whose selector the packet crosses, or -1 where it crosses none."""
     lost: NDArray[np.bool_]
-    """The row is no packet but the sender's notice that this packet was dropped; it stands at the time of the notice."""
+    """The row is no packet but the sender's notice that this packet was dropped, at the time of the notice."""
 
 
 class Selector:
@@ -42,7 +42,7 @@ class Selector:
 
     event = ""
     default_key = "five-tuple"
-    parameters: Mapping[str, Field] = {}
+    parameters: ClassVar[Mapping[str, Field]] = {}
 
     def __init__(self, devices: int, memory_entries: int, **parameters: Any) -> None:
         """Make the selectors of a task on a number of devices, with the values of `parameters`."""

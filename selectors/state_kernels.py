@@ -26,7 +26,8 @@ def locate(key, where, time_ns, fp, seen_ns, buckets, ways, counters, row, fresh
         start = (np.int64(device) * buckets + bucket) * ways
         found = np.int64(-1)
         oldest = start
-        for slot in range(start, start + ways):
+        for way in range(ways):
+            slot = start + way
             if fp[slot] == flow:
                 found = slot
                 break

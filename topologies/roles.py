@@ -26,9 +26,7 @@ class RoutedPath:
     """Where on the path its member of the ECMP set stands; -1 where there is none."""
 
 
-def routed_paths(
-    topology: Topology, src: str, dst: str, ecmp: str | float = "hops"
-) -> tuple[RoutedPath, ...]:
+def routed_paths(topology: Topology, src: str, dst: str, ecmp: str | float = "hops") -> tuple[RoutedPath, ...]:
     """Return the equal-cost paths between two hosts, each with its ECMP set."""
     paths = topology.paths(src, dst, ecmp)
     if len(paths) < 2:

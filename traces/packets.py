@@ -51,7 +51,9 @@ class PacketBatch:
     @classmethod
     def empty(cls, packets: int) -> Self:
         """Make room for a number of packets; the values are not set."""
-        return cls(*(np.empty((packets, words) if words > 1 else packets, dtype) for dtype, words, _ in COLUMNS.values()))
+        return cls(
+            *(np.empty((packets, words) if words > 1 else packets, dtype) for dtype, words, _ in COLUMNS.values())
+        )
 
     @classmethod
     def of(cls, **columns: Any) -> Self:
