@@ -88,7 +88,8 @@ class Selections:
         `reverse_where` is the device that selects for the reverse flow, where this packet crosses it, else -1.
         """
         n = len(key)
-        tags = Tags(*(np.zeros(n, np.uint8) for _ in range(4)), np.full(n, -1, np.int32))
+        forward, reverse, after, past = (np.zeros(n, np.uint8) for _ in range(4))
+        tags = Tags(forward, reverse, after, past, np.full(n, -1, np.int32))
         self._make_room(2 * int(np.count_nonzero(true)))
         made = np.zeros((int(np.count_nonzero(true)), 4), np.int64)
         self.entries, self.flow_count, selected = sk.select(
