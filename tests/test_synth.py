@@ -2,6 +2,7 @@
 
 import json
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet
@@ -19,8 +20,8 @@ from mozart.traces.synth_kernels import ACK, FIN, PACKET, RST, SYN, bucket_order
 from mozart.traces.synth_model import CAIDA_LIKE, PROFILES
 from mozart.traces.synth_options import KINDS
 
-SMALL = {"packets_per_s": 20_000.0, "duration_s": 4.0}
-EVENTS = {
+SMALL: dict[str, Any] = {"packets_per_s": 20_000.0, "duration_s": 4.0}
+EVENTS: dict[str, Any] = {
     **SMALL, "lossy_share": 0.2, "retransmission_rate": 0.1, "bidirectional_share": 0.5, "seed": 3,
     "scanners": 60, "scan_rate_per_s": 100.0, "scan_s": 1.0, "scan_answered_share": 0.6,
     "syn_floods": 30, "flood_rate_per_s": 500.0, "flood_s": 1.0,
@@ -29,7 +30,7 @@ EVENTS = {
 
 
 @cache
-def made(**options) -> tuple[PacketBatch, dict]:
+def made(**options: Any) -> tuple[PacketBatch, dict[str, Any]]:
     """Make a trace in one batch, with its truth."""
     packets = Synthesizer(SynthOptions(**options))
     return concatenate([batch.copy() for batch in packets]), packets.truth
@@ -118,9 +119,7 @@ def test_tcp_begins_with_syn_ends_with_fin_and_counts_its_payload():
 def test_connections_with_both_directions_are_as_many_as_asked():
     for share in (0.0, 1.0, 0.5):
         batch, _ = made(**SMALL, bidirectional_share=share, scanners=0, elephants=0, syn_floods=0)
-        begun = batch[
-            (batch.tcp_flags & SYN > 0) & (batch.payload_bytes == 0) & (batch.time_ns < EPOCH_NS + 3e9)
-        ]
+        begun = batch[(batch.tcp_flags & SYN > 0) & (batch.payload_bytes == 0) & (batch.time_ns < EPOCH_NS + 3e9)]
         there = np.unique(flow_keys(batch, "five-tuple"))
         answered = np.isin(flow_keys(begun, "five-tuple", reverse=True), there).mean()
         # Of 1 connection in 2 with both directions, 2 of 3 flows have a reverse.

@@ -48,9 +48,7 @@ class Rate:
 
 def rates(options: SynthOptions) -> tuple[Rate, ...]:
     """Return the kinds of events of synthetic traffic with their numbers."""
-    elephant_packets_per_s = (
-        options.elephant_mbps * 1e6 / (8 * (ELEPHANT_SEGMENT_BYTES + ELEPHANT_HEADER_BYTES))
-    )
+    elephant_packets_per_s = options.elephant_mbps * 1e6 / (8 * (ELEPHANT_SEGMENT_BYTES + ELEPHANT_HEADER_BYTES))
     return (
         Rate("scanner", options.scanners, options.scan_s, options.scan_rate_per_s),
         Rate("syn-flood", options.syn_floods, options.flood_s, options.flood_rate_per_s),

@@ -209,9 +209,7 @@ def set_endpoints(f, key, seed, ipv6_share, values):
 def set_shape(f, key, which, length, numbers, size):
     """Write the kind of a connection, the size of its packets and how they follow each other."""
     f.protocol, f.header_bytes = TCP, 52
-    f.interval_ns = np.int64(
-        min(max(lognormal(key, 10, numbers[RTT_MS], numbers[RTT_SIGMA]), 2.0), 1000.0) * 1e6
-    )
+    f.interval_ns = np.int64(min(max(lognormal(key, 10, numbers[RTT_MS], numbers[RTT_SIGMA]), 2.0), 1000.0) * 1e6)
     most = max(
         1.0,
         lognormal(key, 12, numbers[WINDOW_FACTOR], numbers[WINDOW_SIGMA]) * length ** numbers[WINDOW_POWER],
@@ -298,9 +296,7 @@ def rest_of_round_ns(f, key, numbers):
 
 
 @kernel
-def add_connection(
-    number, start_ns, u_scale, seed, options, numbers, lengths, values, model, flows, next_ns, free
-):
+def add_connection(number, start_ns, u_scale, seed, options, numbers, lengths, values, model, flows, next_ns, free):
     """Begin a connection: draw what it is, and put its directions that cross the link into the table.
 
     `options` are (share with both directions, lossy share, retransmission odds, share of IPv6); `free` is a
@@ -343,9 +339,7 @@ def add_connection(
 
 
 @kernel
-def arrive(
-    clock, until_ns, per_ns, u_scale, seed, options, numbers, lengths, values, model, flows, next_ns, free
-):
+def arrive(clock, until_ns, per_ns, u_scale, seed, options, numbers, lengths, values, model, flows, next_ns, free):
     """Begin the connections of a Poisson stream up to a time; `clock` holds (next start, next number).
 
     Returns False where the table of flows is full; grow it and call again.
@@ -472,9 +466,7 @@ def advance(f, now_ns, bits, numbers):
     u = draw(f.connection ^ ROUND, f.round)
     f.round_start_ns += np.int64(f.interval_ns * (0.8 + 0.4 * unit(u)))
     if f.pause_odds > 0.0 and unit(draw(u, 1)) < f.pause_odds:
-        f.round_start_ns += np.int64(
-            numbers[PAUSE_MS] * 1e6 * min(unit(draw(u, 2)) ** PAUSE_POWER, LONGEST_PAUSE)
-        )
+        f.round_start_ns += np.int64(numbers[PAUSE_MS] * 1e6 * min(unit(draw(u, 2)) ** PAUSE_POWER, LONGEST_PAUSE))
     if f.round > 0:
         f.window = min(2 * f.window, f.window_most)
     f.round += 1

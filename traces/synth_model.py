@@ -95,9 +95,7 @@ class Profile:
         """Return the packets of the longest flow: the fastest on a link of this rate, for `longest_s`."""
         return max(1000.0, self.fastest_share * packets_per_s * self.longest_s)
 
-    def tables(
-        self, packets_per_s: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    def tables(self, packets_per_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return what the kernels read: numbers (by `NUMBERS`), length tables (3, 23), and quantiles."""
         numbers = np.array([getattr(self, name) for name in NUMBERS], np.float64)
         numbers[NUMBERS.index("fastest_share")] *= packets_per_s
@@ -140,6 +138,11 @@ def quantiles(shares: dict[int, float], points: int = 1024) -> NDArray[np.float6
     return np.array(list(shares), np.float64)[np.searchsorted(ends, at)]
 
 
+# Published of backbone captures (`calibration.PUBLISHED` has the ranges and their sources): the shares of packets
+# by protocol, the mean and the usual sizes of packets, the tail exponent of 1.2 to 1.4, about 15 packets a flow
+# and minute, the share of one-packet flows in a slice of 10,000 packets, the 1/30 of such a slice that its largest
+# flow has (half of it as the lasting rate of the fastest flow). Lengths up to 20 packets, shares of flows, windows,
+# gaps and pauses were fitted to these together; round-trip times and ports are usual ones.
 CAIDA_LIKE = Profile(
     tcp_share=0.62,
     udp_share=0.35,
