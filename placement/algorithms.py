@@ -1,0 +1,100 @@
+"""The one way to place: a name table of algorithms, and the check that every answer passes.
+
+To add an algorithm, write a function of a Search that offers placements (and tightens the bound where it
+proves one), and add a line to `ALGORITHMS`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from importlib import import_module
+
+from ..errors import PlacementError
+from .keep import named_moves, positions
+from .problem import Problem
+from .result import FEASIBLE, NOTHING, OPTIMAL, TIMED_OUT, Assignment, Placement
+from .search import Search
+from .verify import check
+
+ALGORITHMS: dict[str, tuple[str, str, str]] = {
+    "priced": ("priced", "priced", "exact: prices of memory and CPU decide most tasks, a small ILP the rest"),
+    "bilp": ("bilp", "bilp", "exact: the whole problem as one binary integer program"),
+    "mam": ("mam", "mam", "Maximize Allocated Modules: an exact program that does not know tasks"),
+    "mam-greedy": ("mam", "mam_greedy", "Maximize Allocated Modules, module by module, smallest first"),
+    "greedy": ("greedy", "greedy", "task by task, smallest for its weight first, emptiest devices first"),
+    "random": ("random_order", "random_order", "task by task in a random order, on random devices"),
+    "per-task": ("per_task", "per_task", "an integer program for each task, in the order of the problem"),
+    "lp-rounding": ("lp_rounding", "lp_rounding", "the relaxed program, rounded task by task"),
+}
+"""Name: (file of this room, function, one line for the help)."""
+
+DEFAULT = "priced"
+
+
+def place(
+    problem: Problem,
+    algorithm: str = DEFAULT,
+    *,
+    max_latency_ms: float | None = None,
+    time_limit_s: float = math.inf,
+    seed: int = 1,
+    solver: str = "highs",
+    keep: Assignment | None = None,
+    move_price: float = 0.0,
+) -> Placement:
+    """Place the tasks of a problem with one algorithm, and check the answer before it is returned.
+
+    `max_latency_ms` replaces every task's own bound (infinite: none); None leaves them. With `keep`, the
+    placement that runs now, as few modules move as possible among the placements of the most weight; with a
+    `move_price` above 0, moves are weighed against the tasks' weight instead. Ctrl-C, and the time limit,
+    return the best so far. Raises PlacementError for an unknown algorithm or solver.
+    """
+    if algorithm not in ALGORITHMS:
+        raise PlacementError(f"no algorithm {algorithm!r}; there are {', '.join(ALGORITHMS)}")
+    bounded = problem.with_latency_bound(max_latency_ms)
+    search = Search(bounded, time_limit_s, seed, solver, positions(bounded, keep or {}), move_price)
+    file, function, _ = ALGORITHMS[algorithm]
+    run = getattr(import_module(f".{file}", __package__), function)
+    try:
+        run(search)
+    except KeyboardInterrupt:
+        search.interrupted = True
+    return _checked(search, algorithm, keep or {})
+
+
+def _checked(search: Search, algorithm: str, keep: Assignment) -> Placement:
+    problem = search.problem
+    tasks = _named(problem, {t: dict(enumerate(c)) for t, c in search.chosen.items()})
+    partial = _named(problem, search.partial)
+    check(problem, tasks, partial, algorithm)
+    return Placement(
+        algorithm,
+        _status(search),
+        tasks,
+        partial,
+        search.score.value,
+        None if math.isinf(search.bound) else max(search.bound, search.score.value),
+        search.latency_proved,
+        named_moves(problem, keep, search.kept, search.chosen),
+        search.moves_proved,
+        search.build_s,
+        time.monotonic() - search.started_s - search.build_s,
+    )
+
+
+def _status(search: Search) -> str:
+    if search.done:
+        return OPTIMAL if search.chosen else NOTHING
+    return FEASIBLE if search.chosen else TIMED_OUT
+
+
+def _named(problem: Problem, where: Mapping[int, Mapping[int, int]]) -> dict[str, dict[str, str]]:
+    """Return positions as names, in the order of the problem."""
+    return {
+        problem.tasks[t].name: {
+            problem.tasks[t].modules[m].name: problem.devices[where[t][m]].name for m in sorted(where[t])
+        }
+        for t in sorted(where)
+    }

@@ -1,0 +1,49 @@
+"""Exact placement at scale: prices prove how much can run, annealing finds it, a program settles the rest.
+
+1. Start from a greedy placement, or from the placement to keep.
+2. Prices that are the same on all devices give a bound on the value of any placement (prices.py).
+3. Annealing looks for a placement that reaches the bound (anneal.py): then it is proved optimal.
+4. Else prices for each device make the bound tighter, and 3. is repeated.
+5. Else the binary program over what is left open decides: a choice whose reduced cost is more than the gap
+   between the bound and a better placement is in no better placement, and is left out.
+6. At that value, fewer moves and less latency (second_aims.py).
+"""
+
+from __future__ import annotations
+
+import time
+
+from .anneal import anneal_value
+from .choices import Choices, all_choices, capacities
+from .greedy import greedy_start
+from .layout import Layout
+from .prices import Cuts, Prices
+from .search import Search
+from .second_aims import lower_moves_and_latency
+from .settle import settle
+
+EFFORTS = ((0.25, 1.0), (0.5, 1.0, 2.0, 4.0, 8.0))
+"""Lengths of the annealing runs after the first prices, and after those for each device."""
+
+
+def priced(search: Search) -> None:
+    """Search for the best placement by prices, annealing and an integer program."""
+    greedy_start(search)  # 1.
+    begun_s = time.monotonic()
+    choices = all_choices(search.problem)
+    layout = Layout.of(search, choices, capacities(search.problem))
+    search.build_s += time.monotonic() - begun_s
+    prices = _most_value(search, choices, layout)
+    lower_moves_and_latency(search, choices, layout, prices)  # 6.
+
+
+def _most_value(search: Search, choices: list[Choices | None], layout: Layout) -> Prices:
+    cuts = Cuts(layout, search)
+    for alike, efforts in zip((True, False), EFFORTS, strict=True):
+        cuts.refine(alike)  # 2., 4.
+        for run, effort in enumerate(efforts):  # 3.
+            if search.done or not search.left_s:
+                return cuts.best
+            anneal_value(search, layout, cuts.best, effort, search.seed * 100 + run)
+    settle(search, choices, layout, cuts.best)  # 5.
+    return cuts.best

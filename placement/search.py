@@ -1,0 +1,144 @@
+"""The state of one search for a placement: its limits, the best placement so far, and the bound on any.
+
+An algorithm is a function of a Search: it offers placements as it finds them, tightens the bound where it
+proves one, and ends when it is done or `left_s` is 0. Whatever stops it, the best so far is the answer.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from .problem import Problem
+
+Configuration = tuple[int, ...]
+"""Position of the device of each module of a task, in the order of the task's modules."""
+
+Chosen = dict[int, Configuration]
+"""Position of a task that runs -> where its modules run."""
+
+Kept = Mapping[int, Mapping[int, int]]
+"""Where the modules of tasks run now, by position: task -> module -> device, -1 for a device that is gone."""
+
+EPSILON = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What makes a placement better, in this order: more value, fewer moves, less latency."""
+
+    value: float
+    moves: int
+    latency_ms: float
+
+    def beats(self, other: Score) -> bool:
+        """Tell whether this is better by more than rounding."""
+        if abs(self.value - other.value) > EPSILON:
+            return self.value > other.value
+        if self.moves != other.moves:
+            return self.moves < other.moves
+        return self.latency_ms < other.latency_ms - EPSILON
+
+
+@dataclass
+class Search:
+    """One search.
+
+    `kept` is the placement to stay close to; `move_price` is the weight that a move costs, and 0 makes few
+    moves the second aim.
+    """
+
+    problem: Problem
+    time_limit_s: float = math.inf
+    seed: int = 1
+    solver: str = "highs"
+    kept: Kept = field(default_factory=dict)
+    move_price: float = 0.0
+    chosen: Chosen = field(default_factory=dict)
+    partial: dict[int, dict[int, int]] = field(default_factory=dict)
+    bound: float = math.inf
+    moves_proved: bool = False
+    latency_proved: bool = False
+    interrupted: bool = False
+    build_s: float = 0.0
+    started_s: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.score = score(self, {})
+
+    @cached_property
+    def step(self) -> float:
+        """What all values of placements are multiples of; 0 where there is no such number."""
+        return 0.0 if self.move_price else weight_step([task.weight for task in self.problem.tasks])
+
+    @property
+    def offset(self) -> float:
+        """What models count more than `value`: the price of moving every kept module."""
+        return self.move_price * sum(len(before) for before in self.kept.values())
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that are left of the time limit; 0 once the user has interrupted."""
+        if self.interrupted:
+            return 0.0
+        return max(0.0, self.time_limit_s - (time.monotonic() - self.started_s))
+
+    @property
+    def done(self) -> bool:
+        """Whether the best so far is proved to have the most value."""
+        return self.score.value >= self.bound - EPSILON
+
+    def offer(self, chosen: Chosen) -> bool:
+        """Take a feasible placement if it beats the best so far."""
+        found = score(self, chosen)
+        if self.chosen and not found.beats(self.score):
+            return False
+        self.chosen, self.score = dict(chosen), found
+        return True
+
+    def tighten(self, bound: float) -> None:
+        """Take a proved upper bound on the value, rounded down to a value that weights can add up to."""
+        if self.step:
+            bound = math.floor(bound / self.step + EPSILON) * self.step
+        self.bound = min(self.bound, bound)
+
+
+def weight_step(weights: Sequence[float]) -> float:
+    """Return what all sums of these weights are multiples of, in whole thousandths; 0 where there is none."""
+    scaled = np.asarray(weights) * 1000
+    if not len(scaled) or np.abs(scaled - np.rint(scaled)).max() > EPSILON:
+        return 0.0
+    return int(np.gcd.reduce(np.rint(scaled).astype(np.int64))) / 1000
+
+
+def score(search: Search, chosen: Chosen) -> Score:
+    """Return the score of a placement: weight less price of moves, moves, total pair latency in ms."""
+    tasks = search.problem.tasks
+    weight = math.fsum(tasks[t].weight for t in chosen)
+    moved = len(moves(search.kept, chosen))
+    latency = math.fsum(configuration_latency_ms(search.problem, t, c) for t, c in chosen.items())
+    return Score(weight - search.move_price * moved, moved, latency)
+
+
+def configuration_latency_ms(problem: Problem, task: int, configuration: Configuration) -> float:
+    """Return the summed latency of a task's selector-monitor pairs when its modules run on these devices."""
+    modules = problem.tasks[task].modules
+    sources = [d for m, d in zip(modules, configuration, strict=True) if m.role == "selector"]
+    targets = [d for m, d in zip(modules, configuration, strict=True) if m.role == "monitor"]
+    return math.fsum(problem.latency_ms[s, t] for s in sources for t in targets)
+
+
+def moves(kept: Kept, chosen: Chosen) -> list[tuple[int, int, int, int | None]]:
+    """List (task, module, device before, device now or None) of kept modules that run there no more."""
+    found: list[tuple[int, int, int, int | None]] = []
+    for task, before in kept.items():
+        now = chosen.get(task)
+        for module, device in before.items():
+            if now is None or now[module] != device:
+                found.append((task, module, device, None if now is None else now[module]))
+    return found

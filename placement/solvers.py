@@ -1,0 +1,200 @@
+"""Solving a PuLP model: with which solver, for how long, and what its answer is really worth.
+
+PuLP's `status` says "optimal" also for a run that a time limit stopped (seen with PuLP 3.3), so only
+`sol_status` and the solver's own bound are believed. Ctrl-C stops the solver and keeps the best it has.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pulp
+
+from ..errors import PlacementError
+from .search import Search
+
+SOLVERS = ("highs", "cbc")
+POLL_S = 0.05
+SHORTEST_S = 0.05
+"""A solver with less time than this is not started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a solver has found; the values stand in the model's variables where `found`.
+
+    `proved`: nothing better exists (or, where not `found`, nothing at all); `bound`: no solution's objective
+    is better than this.
+    """
+
+    found: bool
+    proved: bool
+    bound: float
+
+
+class _Highs(pulp.HiGHS):
+    """PuLP's HiGHS with a start solution, an answer to Ctrl-C, and models handed over as arrays."""
+
+    def __init__(self, start: Mapping[str, float] | None, **options: Any) -> None:
+        super().__init__(**options)
+        self.start = start
+        self.interrupted = False
+
+    def buildSolverModel(self, lp: pulp.LpProblem) -> None:
+        variables, rows = lp.variables(), list(lp._constraints.values())
+        sign = -1.0 if lp.sense == pulp.LpMaximize else 1.0
+        for position, variable in enumerate(variables):
+            variable.index = position
+        highs = lp.solverModel
+        low = [-math.inf if v.lowBound is None else v.lowBound for v in variables]
+        high = [math.inf if v.upBound is None else v.upBound for v in variables]
+        highs.addVars(len(variables), np.array(low, float), np.array(high, float))
+        every = np.arange(len(variables), dtype=np.int32)
+        cost = np.array([sign * lp.objective.get(v, 0.0) for v in variables], float)
+        highs.changeColsCost(len(variables), every, cost)
+        if self.mip:
+            whole = np.array([v.index for v in variables if v.cat == pulp.LpInteger], np.int32)
+            highs.changeColsIntegrality(len(whole), whole, np.ones(len(whole), np.uint8))
+        for position, row in enumerate(rows):
+            row.index = position
+        starts = np.cumsum([0] + [len(row) for row in rows])[:-1].astype(np.int32)
+        columns = np.array([v.index for row in rows for v in row], np.int32)
+        values = np.array([value for row in rows for value in row.values()], float)
+        lower = np.array([-math.inf if (b := row.getLb()) is None else b for row in rows], float)
+        upper = np.array([math.inf if (b := row.getUb()) is None else b for row in rows], float)
+        highs.addRows(len(rows), lower, upper, len(columns), starts, columns, values)
+
+    def findSolutionValues(self, lp: pulp.LpProblem) -> tuple[int, int]:
+        try:
+            return super().findSolutionValues(lp)
+        except KeyError:  # a status that PuLP does not know: the values stand in the model already
+            return pulp.LpStatusNotSolved, pulp.LpSolutionIntegerFeasible
+
+    def callSolver(self, lp: pulp.LpProblem) -> None:
+        highs = lp.solverModel
+        if self.start is not None:
+            values = np.array([self.start.get(v.name, 0.0) for v in lp.variables()], float)
+            highs.setSolution(len(values), np.arange(len(values), dtype=np.int32), values)
+        highs.HandleKeyboardInterrupt = True
+        highs.startSolve()
+        while True:
+            try:
+                while not highs.wait(POLL_S)[0]:
+                    pass
+                return
+            except KeyboardInterrupt:
+                self.interrupted = True
+                highs.cancelSolve()
+
+
+def solve(
+    model: pulp.LpProblem,
+    search: Search,
+    *,
+    start: Mapping[str, float] | None = None,
+    relaxed: bool = False,
+    most_nodes: int | None = None,
+) -> Answer:
+    """Solve a model within what is left of the search's time, from a start solution where there is one.
+
+    After `most_nodes` branch-and-bound nodes the best so far is the answer. With `relaxed`, integrality is
+    left out and the rows' duals are set. Raises PlacementError for a solver that is not there.
+    """
+    limit_s = search.left_s
+    if limit_s < SHORTEST_S:
+        return Answer(False, False, math.inf if model.sense == pulp.LpMaximize else -math.inf)
+    if search.solver == "highs":
+        return _solve_highs(model, search, start, relaxed, limit_s, most_nodes)
+    if search.solver == "cbc":
+        return _solve_cbc(model, search, start, relaxed, limit_s, most_nodes)
+    raise PlacementError(f"no solver {search.solver!r}; there are {', '.join(SOLVERS)}")
+
+
+def _solve_highs(
+    model: pulp.LpProblem,
+    search: Search,
+    start: Mapping[str, float] | None,
+    relaxed: bool,
+    limit_s: float,
+    most_nodes: int | None,
+) -> Answer:
+    if not pulp.HiGHS(msg=False).available():
+        raise PlacementError("the solver HiGHS is not installed; pip install highspy, or use --solver cbc")
+    solver = _Highs(
+        None if relaxed else start,
+        msg=False,
+        mip=not relaxed,
+        threads=1,
+        gapRel=0.0,
+        gapAbs=1e-7,
+        timeLimit=None if math.isinf(limit_s) else limit_s,
+        random_seed=search.seed % 2**31,
+        **({} if most_nodes is None else {"mip_max_nodes": most_nodes}),
+    )
+    model.solve(solver)
+    search.interrupted |= solver.interrupted
+    info = model.solverModel.getInfo()
+    sign = -1.0 if model.sense == pulp.LpMaximize else 1.0
+    infeasible = model.sol_status == pulp.LpSolutionInfeasible
+    proved = model.sol_status == pulp.LpSolutionOptimal
+    found = info.primal_solution_status == 2 and not infeasible
+    bound = sign * (info.objective_function_value if relaxed and proved else info.mip_dual_bound)
+    if relaxed and not proved:
+        bound = -sign * math.inf
+    return Answer(found, proved or infeasible, bound)
+
+
+def _solve_cbc(
+    model: pulp.LpProblem,
+    search: Search,
+    start: Mapping[str, float] | None,
+    relaxed: bool,
+    limit_s: float,
+    most_nodes: int | None,
+) -> Answer:
+    with tempfile.TemporaryDirectory(prefix="mozart-cbc-") as folder:
+        log = Path(folder) / "log"
+        solver = pulp.PULP_CBC_CMD(
+            msg=False,
+            mip=not relaxed,
+            threads=None,
+            gapRel=0.0,
+            gapAbs=1e-7,
+            timeLimit=None if math.isinf(limit_s) else limit_s,
+            timeMode="elapsed",
+            maxNodes=most_nodes,
+            warmStart=start is not None and not relaxed,
+            options=[f"randomSeed {search.seed % 2**31}"],
+            logPath=str(log),
+        )
+        solver.tmpDir = folder
+        if start is not None:
+            for variable in model.variables():
+                variable.varValue = start.get(variable.name, 0.0)
+        try:
+            model.solve(solver)
+        except KeyboardInterrupt:
+            search.interrupted = True
+            return Answer(False, False, math.inf if model.sense == pulp.LpMaximize else -math.inf)
+        text = log.read_text(errors="replace")
+    infeasible = model.sol_status == pulp.LpSolutionInfeasible
+    proved = model.sol_status == pulp.LpSolutionOptimal
+    found = model.sol_status in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible)
+    return Answer(found, proved or infeasible, _cbc_bound(model, text, proved))
+
+
+def _cbc_bound(model: pulp.LpProblem, log: str, proved: bool) -> float:
+    """Return the bound that CBC's summary states, in the sense of the model."""
+    if proved:
+        return float(pulp.value(model.objective))
+    stated = re.findall(r"^(?:Lower|Upper) bound:\s+(\S+)", log, re.MULTILINE)
+    if stated:
+        return float(stated[-1])
+    return math.inf if model.sense == pulp.LpMaximize else -math.inf
