@@ -1,0 +1,320 @@
+"""The selectors against plain twins of their numbered rules, and their bounded state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mozart.selectors import state_kernels
+from mozart.selectors.events import EVENTS
+from mozart.selectors.selector import Selector, Sightings
+from mozart.selectors.window_kernels import BINS, window_sums
+from mozart.tests import oracle
+from mozart.traces.keys import flow_keys
+from mozart.traces.packets import PacketBatch, address_text, address_words
+
+MS, S = 10**6, 10**9
+ACK, SYN, SYN_ACK, RST, FIN = 16, 2, 18, 4, 1
+
+
+def packets(*rows: dict[str, Any]) -> PacketBatch:
+    """Packets from dicts; what is not given is that of a TCP data packet of 100 bytes."""
+    default = {
+        "time_ns": 0, "src": "10.0.0.1", "dst": "10.0.0.2", "src_port": 1000, "dst_port": 80, "protocol": 6,
+        "ip_bytes": 100, "payload_bytes": 60, "tcp_flags": ACK, "tcp_seq": 0,
+    }  # fmt: skip
+    full = [{**default, **row} for row in rows]
+    columns = {name: [row[name] for row in full] for name in default}
+    for name in ("src", "dst"):
+        columns[name] = [address_words(text) for text in columns[name]]
+    return PacketBatch.of(**columns)
+
+
+def sightings(batch: PacketBatch, kind: str, where: Any = 0, lost: Any = False) -> Sightings:
+    """All packets at one device, unless said."""
+    n = len(batch)
+    return Sightings(
+        batch,
+        flow_keys(batch, kind),
+        np.broadcast_to(np.asarray(where, np.int32), n).copy(),
+        np.broadcast_to(np.asarray(lost, np.bool_), n).copy(),
+    )
+
+
+def make(event: str, memory_entries: int = 4096, devices: int = 1, **parameters: Any) -> Selector:
+    return EVENTS[event](devices, memory_entries, **parameters)
+
+
+def true_for(event: str, *rows: dict[str, Any], **parameters: Any) -> list[bool]:
+    """At which of some packets the event is true."""
+    selector = make(event, **parameters)
+    return selector.events(sightings(packets(*rows), selector.default_key)).tolist()
+
+
+def segments(*seqs: int, **other: Any) -> list[dict[str, Any]]:
+    return [{"tcp_seq": seq % 2**32, **other} for seq in seqs]
+
+
+# the rules, by hand
+
+
+@pytest.mark.parametrize(
+    ("rows", "retransmitted"),
+    [
+        (segments(0, 60, 120, 180), [0, 0, 0, 0]),
+        (segments(0, 60, 60, 120), [0, 0, 1, 0]),
+        (segments(0, 120, 60, 180), [0, 0, 1, 0]),  # below the highest end: a segment out of order counts too
+        (segments(0, 200, 260), [0, 0, 0]),  # a gap is none
+        (segments(2**32 - 60, 2**32, 2**32), [0, 0, 1]),  # over the end of the sequence numbers
+        (segments(2**32 - 30, 2**32 - 30 + 60, 2**32 - 30), [0, 0, 1]),
+        (segments(0, 0, payload_bytes=0), [0, 0]),  # no payload
+        ([*segments(7, tcp_flags=SYN, payload_bytes=0), *segments(8, 8)], [0, 0, 1]),  # SYN takes one number
+        ([*segments(0, tcp_flags=FIN | ACK), *segments(60, 120)], [0, 1, 0]),  # so does FIN
+        (segments(0, 0, 0, protocol=17), [0, 0, 0]),
+    ],
+)
+def test_what_counts_as_retransmitted(rows: list[dict[str, Any]], retransmitted: list[int]) -> None:
+    for share in (0.2, 0.4, 0.6):
+        counted = np.cumsum(retransmitted) >= share * np.arange(1, len(rows) + 1)
+        assert true_for("loss", *rows, threshold=share, min_packets=1) == counted.tolist()
+
+
+def test_loss_waits_for_its_packets_and_is_judged_on_all_of_them() -> None:
+    rows = segments(0, 0, 60, 120, 180)
+    assert true_for("loss", *rows, threshold=0.25, min_packets=3) == [False, False, True, True, False]
+
+
+def test_a_notice_of_a_drop_counts_as_one_retransmission_and_as_no_packet() -> None:
+    batch = packets(*segments(0, 60, 60, 120, protocol=17))
+    selector = make("loss", threshold=0.5, min_packets=2)
+    lost = [False, True, False, False]
+    assert selector.events(sightings(batch, "five-tuple", lost=lost)).tolist() == [False, False, True, False]
+
+
+def scan(*tries: tuple[float, str, int]) -> list[dict[str, Any]]:
+    return [{"time_ns": round(at * S), "dst": f"10.0.1.{dst}", "dst_port": port} for at, dst, port in tries]
+
+
+@pytest.mark.parametrize(
+    ("tries", "true"),
+    [
+        ([(0, "1", 22), (1, "2", 22), (2, "3", 22)], [0, 0, 1]),
+        ([(0, "1", 22), (1, "1", 23), (2, "1", 445)], [0, 0, 1]),  # pairs, so three ports of one host count
+        ([(0, "1", 22), (1, "1", 22), (2, "2", 22)], [0, 0, 0]),
+        ([(0, "1", 22), (1, "2", 80), (2, "3", 22)], [0, 0, 0]),  # 80 is not watched
+        ([(0, "1", 22), (1, "2", 22), (10, "3", 22)], [0, 0, 0]),  # the first is a window old
+        ([(0, "1", 22), (1, "2", 22), (9.999999999, "3", 22)], [0, 0, 1]),
+        ([(0, "1", 22), (1, "2", 22), (8, "1", 22), (10.5, "3", 22)], [0, 0, 0, 1]),  # tried again
+        ([(0, "1", 22), (1, "2", 22), (2, "3", 22), (3, "4", 22), (20, "5", 22)], [0, 0, 1, 1, 0]),
+    ],
+)
+def test_a_source_that_tries_three_pairs_in_ten_seconds_scans(tries: Any, true: list[int]) -> None:
+    assert true_for("port-scan", *scan(*tries), threshold=3, window_s=10) == [bool(t) for t in true]
+
+
+def test_an_elephant_sends_its_bytes_within_the_window() -> None:
+    rows = [{"time_ns": at * MS, "ip_bytes": 1000} for at in (0, 100, 200, 999, 1000, 1125, 3000)]
+    # 4000 bytes in 1 s are 0.032 Mbit/s; bins are of 125 ms, so at 1000 ms that of 0 and 100 ms has left
+    found = true_for("elephant", *rows, threshold_mbps=0.032, window_s=1)
+    assert found == [False, False, False, True, False, False, False]
+
+
+def test_a_flood_is_what_handshakes_do_not_explain() -> None:
+    def row(at: int, port: int, flags: int, **other: Any) -> dict[str, Any]:
+        return {"time_ns": at * MS, "src_port": port, "tcp_flags": flags, "payload_bytes": 0, **other}
+
+    syns = [row(i, i, SYN) for i in range(3)]
+    assert true_for("syn-flood", *syns, threshold=3) == [False, False, True]
+    answered = [row(0, 0, SYN), row(1, 0, ACK), *(row(i, i, SYN) for i in (2, 3))]
+    assert true_for("syn-flood", *answered, threshold=3) == [False] * 4
+    other_client = [row(0, 0, SYN), row(1, 9, ACK), *(row(i, i, SYN) for i in (2, 3))]
+    assert true_for("syn-flood", *other_client, threshold=3) == [False, False, False, True]
+    reset = [row(0, 0, SYN), row(1, 0, RST), *(row(i, i, SYN) for i in (2, 3))]
+    assert true_for("syn-flood", *reset, threshold=3) == [False, False, False, True]
+    repeated = [row(i, 0, SYN) for i in range(3)]
+    assert true_for("syn-flood", *repeated, threshold=3) == [False, False, True]
+    slow = [row(0, 0, SYN), row(1, 1, SYN), row(1000, 2, SYN)]
+    assert true_for("syn-flood", *slow, threshold=3) == [False] * 3
+    synacks = [row(i, i, SYN_ACK) for i in range(3)]
+    assert true_for("syn-flood", *synacks, threshold=1) == [False] * 3
+
+
+def test_packets_that_cross_no_selector_are_not_seen() -> None:
+    selector = make("elephant", threshold_mbps=0.001)
+    seen = sightings(packets({"ip_bytes": 60_000}, {"ip_bytes": 60_000}), "five-tuple", where=[-1, 0])
+    assert selector.events(seen).tolist() == [False, True]
+
+
+def test_devices_do_not_share_what_they_see() -> None:
+    selector = make("port-scan", devices=2, threshold=2)
+    batch = packets(*scan((0, "1", 22), (1, "2", 22), (2, "3", 22)))
+    assert selector.events(sightings(batch, "src", where=[0, 1, 0])).tolist() == [False, False, True]
+
+
+def test_an_unknown_parameter_is_an_error() -> None:
+    with pytest.raises(TypeError, match="elephant has no parameter size"):
+        make("elephant", size=3)
+
+
+# the twins
+
+
+def random_sightings(seed: int, n: int, kind: str) -> Sightings:
+    rng = np.random.default_rng(seed)
+    hosts = [f"10.0.0.{i}" for i in range(1, 5)]
+    rows = [
+        {
+            "src": hosts[rng.integers(4)],
+            "dst": hosts[rng.integers(4)],
+            "src_port": int(rng.integers(1, 3)),
+            "dst_port": int(rng.choice([22, 23, 80])),
+            "protocol": int(rng.choice([6, 6, 6, 17])),
+            "ip_bytes": int(rng.integers(40, 1500)),
+            "payload_bytes": int(rng.choice([0, 60, 1000])),
+            "tcp_flags": int(rng.choice([ACK, SYN, SYN_ACK, RST, FIN | ACK, 0])),
+            "tcp_seq": int(rng.integers(0, 3000) - 1500) % 2**32,
+        }
+        for _ in range(n)
+    ]
+    times = np.cumsum(rng.choice([0, 1, 20_000_000, 400_000_000], n, p=[0.2, 0.2, 0.5, 0.1])) + 10**15
+    batch = packets(*({**row, "time_ns": int(at)} for row, at in zip(rows, times, strict=True)))
+    return sightings(batch, kind, where=rng.integers(-1, 2, n), lost=rng.random(n) < 0.05)
+
+
+def as_packet(batch: PacketBatch, i: int, connection: int) -> oracle.Packet:
+    ports = int(batch.src_port[i]), int(batch.dst_port[i])
+    return oracle.Packet(
+        i, int(batch.time_ns[i]), address_text(*batch.src[i]), address_text(*batch.dst[i]), *ports,
+        int(batch.protocol[i]), int(batch.ip_bytes[i]), int(batch.payload_bytes[i]), int(batch.tcp_flags[i]),
+        int(batch.tcp_seq[i]), {"five-tuple": connection}, {}, None, 0,
+    )  # fmt: skip
+
+
+TWINS: dict[str, tuple[str, dict[str, Any]]] = {
+    "loss": ("five-tuple", {"threshold": 0.3, "min_packets": 3}),
+    "port-scan": ("src", {"ports": (22, 23), "threshold": 3, "window_s": 2}),
+    "elephant": ("five-tuple", {"threshold_mbps": 0.02, "window_s": 0.5}),
+    "syn-flood": ("dst", {"threshold": 3}),
+}
+
+
+@pytest.mark.parametrize("event", TWINS)
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32), cut=st.integers(0, 200))
+def test_a_selector_equals_its_plain_twin(event: str, seed: int, cut: int) -> None:
+    kind, parameters = TWINS[event]
+    seen = random_sightings(seed, 200, kind)
+    selector, plain = make(event, devices=2, **parameters), oracle.EVENTS[event](**parameters)
+    connection = flow_keys(seen.packets, "five-tuple").tolist()
+    found = []
+    for part in (slice(0, cut), slice(cut, 200)):
+        columns = (seen.packets[part], seen.key[part], seen.where[part], seen.lost[part])
+        found.extend(selector.events(Sightings(*columns)).tolist())
+    columns_seen = zip(seen.where.tolist(), seen.key.tolist(), seen.lost.tolist(), strict=True)
+    expected = [
+        where >= 0 and plain.see((where, key), as_packet(seen.packets, i, connection[i]), lost)
+        for i, (where, key, lost) in enumerate(columns_seen)
+    ]
+    assert found == expected
+    assert selector.evicted == 0
+
+
+def test_the_twins_see_every_event_happen() -> None:
+    """Guards the test above: its random packets make each event true now and then."""
+    for event, (kind, parameters) in TWINS.items():
+        true = make(event, devices=2, **parameters).events(random_sightings(1, 200, kind))
+        assert 0 < true.sum() < 200, event
+
+
+# bounded state
+
+
+class PlainState:
+    """The rows of a selector's state: eight flows a bucket, the one seen least recently gives way."""
+
+    def __init__(self, devices: int, entries: int) -> None:
+        self.ways = min(entries, 8)
+        self.buckets = entries // self.ways
+        self.flows: list[tuple[int, int] | None] = [None] * (devices * self.buckets * self.ways)
+        self.evicted = 0
+
+    def locate(self, flow: int, device: int, now: int) -> tuple[int, bool]:
+        if device < 0:
+            return -1, False
+        start = (device * self.buckets + ((flow >> 32) * self.buckets >> 32)) * self.ways
+        rows = range(start, start + self.ways)
+        known = [row for row in rows if self.flows[row] and self.flows[row][0] == flow]  # type: ignore[index]
+        free = [row for row in rows if self.flows[row] is None]
+        if known:
+            row = known[0]
+        elif free:
+            row = free[0]
+        else:
+            row = min(rows, key=lambda r: self.flows[r][1])  # type: ignore[index]
+            self.evicted += 1
+        self.flows[row] = (flow, now)
+        return row, not known
+
+
+@settings(max_examples=40, deadline=None)
+@given(entries=st.integers(1, 40), flows=st.integers(1, 60), seed=st.integers(0, 2**32))
+def test_state_rows_equal_their_plain_twin(entries: int, flows: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = 150
+    key = rng.integers(1, 2**64, flows, np.uint64)[rng.integers(0, flows, n)]
+    where, time_ns = rng.integers(-1, 3, n).astype(np.int32), np.sort(rng.integers(0, 100, n))
+    plain = PlainState(3, entries)
+    rows = 3 * plain.buckets * plain.ways
+    row, fresh, counters = np.empty(n, np.int64), np.zeros(n, np.bool_), np.zeros(1, np.int64)
+    fp, seen_ns = np.zeros(rows, np.uint64), np.zeros(rows, np.int64)
+    state_kernels.locate(key, where, time_ns, fp, seen_ns, plain.buckets, plain.ways, counters, row, fresh)
+    expected = [plain.locate(*each) for each in zip(key.tolist(), where.tolist(), time_ns.tolist(), strict=True)]
+    assert list(zip(row.tolist(), fresh.tolist(), strict=True)) == expected
+    assert counters[0] == plain.evicted
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_state_is_bounded_and_what_is_forgotten_is_counted(event: str) -> None:
+    selector = make(event, memory_entries=20)
+    sources = [f"10.0.{i // 250}.{i % 250 + 1}" for i in range(500)]
+    batch = packets(
+        *({"src": s, "dst": s, "dst_port": 22, "tcp_flags": SYN, "time_ns": i} for i, s in enumerate(sources))
+    )
+    selector.events(sightings(batch, selector.default_key))
+    held = len(np.flatnonzero(selector.fp))
+    assert held <= 20
+    assert selector.evicted == 500 - held
+
+
+def test_a_flow_that_was_forgotten_starts_anew() -> None:
+    selector = make("loss", memory_entries=1, threshold=0.5, min_packets=2)
+    one, two = segments(0, 0, 0), segments(0, src_port=7)
+    assert selector.events(sightings(packets(*one), "five-tuple")).tolist() == [False, True, True]
+    assert selector.events(sightings(packets(*two, *one), "five-tuple")).tolist() == [False, False, True, True]
+    assert selector.evicted == 2
+
+
+# window sums
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 900), st.integers(-3, 9)), max_size=60), st.integers(1, 90))
+def test_window_sums_equal_adding_up(steps: list[tuple[int, int, int]], bin_ns: int) -> None:
+    row = np.array([r for r, _, _ in steps], np.int64) - 1
+    time_ns = np.cumsum([t for _, t, _ in steps]).astype(np.int64)
+    amount = np.array([a for _, _, a in steps], np.int64)
+    sums, fresh = np.zeros(len(steps), np.int64), np.zeros(len(steps), np.bool_)
+    window_sums(row, fresh, time_ns, amount, np.zeros((2, BINS), np.int64), np.zeros(2, np.int64), bin_ns, sums)
+    for i, r in enumerate(row):
+        window = [j for j in range(i + 1) if row[j] == r and time_ns[j] // bin_ns > time_ns[i] // bin_ns - BINS]
+        assert r < 0 or sums[i] == amount[window].sum()
+
+
+def test_a_fresh_row_starts_its_window_anew() -> None:
+    bins, latest, sums = np.full((1, BINS), 7, np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64)
+    one = np.zeros(1, np.int64)
+    window_sums(one, np.ones(1, np.bool_), one + 5, one + 3, bins, latest, 1, sums)
+    assert sums[0] == 3
