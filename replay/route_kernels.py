@@ -25,11 +25,17 @@ def spread(address, hosts, host):
 
 @kernel
 def longest_prefix(address, words, length, prefix_host, host):
-    """Write the host of the first prefix that holds each address (prefixes come longest first), else -1."""
+    """Write the host of the first prefix that holds each address (prefixes come longest first), else -1.
+
+    A prefix of IPv6 holds no IPv4 address, although ::/0 holds their form in the layout.
+    """
     ones = np.uint64(0xFFFFFFFFFFFFFFFF)
     for i in range(len(address)):
         host[i] = -1
+        is_ipv4 = address[i, 0] == 0 and address[i, 1] >> np.uint64(32) == 0xFFFF
         for p in range(len(length)):
+            if is_ipv4 and length[p] < 96:
+                break
             high, low = ones, ones
             if length[p] <= 64:
                 low = np.uint64(0)
