@@ -193,7 +193,7 @@ PEERS: dict[str, tuple[Callable[[Path, Path], None], int, tuple[str, ...]]] = {
     "softflowd": (softflowd, 1_000_000, ("softflowd",)),
     "dpkt": (dpkt, 200_000, ()),
     "nfstream": (nfstream, 200_000, ()),
-    "scapy": (scapy, 20_000, ()),
+    "scapy": (scapy, 5_000, ()),
 }
 """Name: (what runs it, most packets it gets, programs it needs)."""
 
