@@ -81,6 +81,7 @@ def _checked(search: Search, algorithm: str, keep: Assignment) -> Placement:
         search.moves_proved,
         search.build_s,
         time.monotonic() - search.started_s - search.build_s,
+        search.interrupted,
     )
 
 

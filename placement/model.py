@@ -105,15 +105,10 @@ class PlacementModel:
                     name = f"{ROW_OF[resource]}_{d}_{clean(device.name)}"
                     self._row(self._used[r][d], AT_MOST, float(self.capacity[r, d]), name)
 
-    def capacity_duals(self) -> Amounts:
-        """Return the price of a unit on each device after a relaxed solve, shape (2, devices)."""
-        prices = self.capacity * 0
-        for r, resource in enumerate(RESOURCES):
-            for d, device in enumerate(self.problem.devices):
-                row = self.program.get_constraint_by_name(f"{ROW_OF[resource]}_{d}_{clean(device.name)}")
-                if row is not None and row.pi is not None:
-                    prices[r, d] = abs(row.pi)
-        return prices
+    def capacity_row(self, r: int, d: int) -> pulp.LpConstraint | None:
+        """Return the row of a resource of a device; None where no module asks for it there."""
+        name = f"{ROW_OF[RESOURCES[r]]}_{d}_{clean(self.problem.devices[d].name)}"
+        return self.program.get_constraint_by_name(name)
 
     def weight(self) -> pulp.LpAffineExpression:
         """Return the weight of the tasks that run."""
@@ -166,7 +161,9 @@ class PlacementModel:
             (e,) = targets
             return [(v, float(latency[d, e])) for d, v in sources.items()]
         label = f"{t}_{s}_{m}"
-        z = {(d, e): self.program.add_variable(f"z_{label}_{d}_{e}", 0) for d in sources for e in targets if close[d, e]}
+        z = {
+            (d, e): self.program.add_variable(f"z_{label}_{d}_{e}", 0) for d in sources for e in targets if close[d, e]
+        }
         for d, x in sources.items():
             self._row([*((v, 1) for k, v in z.items() if k[0] == d), (x, -1)], EQUAL, 0, f"pair_s_{label}_{d}")
         for e, x in targets.items():

@@ -109,7 +109,8 @@ def _next(draw):
 
 @kernel
 def _within(first, last, selects, at, device, latency_ms, bound_ms, target):
+    far = 0
     for m in range(first, last):
         if selects[m] and latency_ms[device[at[m - first]], target] > bound_ms:
-            return False
-    return True
+            far += 1
+    return far == 0

@@ -1,6 +1,6 @@
 """Exact placement at scale: prices prove how much can run, annealing finds it, a program settles the rest.
 
-1. Start from a greedy placement, or from the placement to keep.
+1. Start from a greedy placement, from the rounded relaxation where it is small, or from the placement to keep.
 2. Prices that are the same on all devices give a bound on the value of any placement (prices.py).
 3. Annealing looks for a placement that reaches the bound (anneal.py): then it is proved optimal.
 4. Else prices for each device make the bound tighter, and 3. is repeated.
@@ -17,10 +17,14 @@ from .anneal import anneal_value
 from .choices import Choices, all_choices, capacities
 from .greedy import greedy_start
 from .layout import Layout
+from .lp_rounding import lp_rounding
 from .prices import Cuts, Prices
 from .search import Search
 from .second_aims import lower_moves_and_latency
 from .settle import settle
+
+ROUNDED_TASKS = 300
+"""Tasks up to which the relaxation is solved for a start: above, annealing is sooner there."""
 
 EFFORTS = ((0.25, 1.0), (0.5, 1.0, 2.0, 4.0, 8.0))
 """Lengths of the annealing runs after the first prices, and after those for each device."""
@@ -29,6 +33,8 @@ EFFORTS = ((0.25, 1.0), (0.5, 1.0, 2.0, 4.0, 8.0))
 def priced(search: Search) -> None:
     """Search for the best placement by prices, annealing and an integer program."""
     greedy_start(search)  # 1.
+    if len(search.problem.tasks) <= ROUNDED_TASKS and not search.kept:
+        lp_rounding(search)
     begun_s = time.monotonic()
     choices = all_choices(search.problem)
     layout = Layout.of(search, choices, capacities(search.problem))

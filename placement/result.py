@@ -56,6 +56,7 @@ class Placement:
     moves_proved: bool = False
     build_s: float = 0.0
     solve_s: float = 0.0
+    interrupted: bool = False
 
     @property
     def gap(self) -> float | None:

@@ -11,7 +11,7 @@ from .layout import Layout
 from .model import PlacementModel, possible
 from .prices import Prices
 from .search import EPSILON, Search
-from .solvers import Answer, solve
+from .solvers import solve
 
 
 def settle(search: Search, choices: list[Choices | None], layout: Layout, prices: Prices) -> None:
@@ -33,10 +33,8 @@ def settle(search: Search, choices: list[Choices | None], layout: Layout, prices
     for t in program:
         if gain[t] > gap:
             model.y[t].lowBound = 1
-    value = model.value(search)
-    model.at_least(value, search.score.value + search.offset + search.step, "better")
-    model.program.setObjective(value)
-    answer: Answer = solve(model.program, search)
+    model.program.setObjective(model.value(search))
+    answer = solve(model.program, search)
     if answer.found:
         search.offer(model.chosen())
     if answer.proved:

@@ -100,20 +100,19 @@ def solve(
     *,
     start: Mapping[str, float] | None = None,
     relaxed: bool = False,
-    most_nodes: int | None = None,
 ) -> Answer:
     """Solve a model within what is left of the search's time, from a start solution where there is one.
 
-    After `most_nodes` branch-and-bound nodes the best so far is the answer. With `relaxed`, integrality is
+    With `relaxed`, integrality is
     left out and the rows' duals are set. Raises PlacementError for a solver that is not there.
     """
     limit_s = search.left_s
     if limit_s < SHORTEST_S:
         return Answer(False, False, math.inf if model.sense == pulp.LpMaximize else -math.inf)
     if search.solver == "highs":
-        return _solve_highs(model, search, start, relaxed, limit_s, most_nodes)
+        return _solve_highs(model, search, start, relaxed, limit_s)
     if search.solver == "cbc":
-        return _solve_cbc(model, search, start, relaxed, limit_s, most_nodes)
+        return _solve_cbc(model, search, start, relaxed, limit_s)
     raise PlacementError(f"no solver {search.solver!r}; there are {', '.join(SOLVERS)}")
 
 
@@ -123,7 +122,6 @@ def _solve_highs(
     start: Mapping[str, float] | None,
     relaxed: bool,
     limit_s: float,
-    most_nodes: int | None,
 ) -> Answer:
     if not pulp.HiGHS(msg=False).available():
         raise PlacementError("the solver HiGHS is not installed; pip install highspy, or use --solver cbc")
@@ -136,7 +134,6 @@ def _solve_highs(
         gapAbs=1e-7,
         timeLimit=None if math.isinf(limit_s) else limit_s,
         random_seed=search.seed % 2**31,
-        **({} if most_nodes is None else {"mip_max_nodes": most_nodes}),
     )
     model.solve(solver)
     search.interrupted |= solver.interrupted
@@ -157,7 +154,6 @@ def _solve_cbc(
     start: Mapping[str, float] | None,
     relaxed: bool,
     limit_s: float,
-    most_nodes: int | None,
 ) -> Answer:
     with tempfile.TemporaryDirectory(prefix="mozart-cbc-") as folder:
         log = Path(folder) / "log"
@@ -169,7 +165,6 @@ def _solve_cbc(
             gapAbs=1e-7,
             timeLimit=None if math.isinf(limit_s) else limit_s,
             timeMode="elapsed",
-            maxNodes=most_nodes,
             warmStart=start is not None and not relaxed,
             options=[f"randomSeed {search.seed % 2**31}"],
             logPath=str(log),
