@@ -58,9 +58,7 @@ class Pcapng:
         self.order = order or self.order
         return self.block(0x0A0D0D0A, struct.pack(self.order + "IHHq", 0x1A2B3C4D, 1, 0, -1))
 
-    def interface(
-        self, link_type: int = 1, snap: int = 0, resolution: int | None = None, offset_s: int = 0
-    ) -> Pcapng:
+    def interface(self, link_type: int = 1, snap: int = 0, resolution: int | None = None, offset_s: int = 0) -> Pcapng:
         """Describe an interface; `resolution` is the byte of if_tsresol."""
         options = b""
         if resolution is not None:
@@ -78,9 +76,7 @@ class Pcapng:
 
     def old_packet(self, data: bytes, ticks: int, interface: int = 0) -> Pcapng:
         """Add a packet block of the obsolete kind."""
-        head = struct.pack(
-            self.order + "HHIIII", interface, 7, ticks >> 32, ticks & 0xFFFFFFFF, len(data), len(data)
-        )
+        head = struct.pack(self.order + "HHIIII", interface, 7, ticks >> 32, ticks & 0xFFFFFFFF, len(data), len(data))
         return self.block(2, head + data)
 
     def simple_packet(self, data: bytes, on_wire: int | None = None) -> Pcapng:
@@ -101,10 +97,7 @@ def udp(
 def frames_of(count: int, gap_ns: int = 1000, start_ns: int = 1_500_000_000_123_456_000) -> list[Frame]:
     """Make UDP packets in Ethernet frames, the i-th with source port i, `gap_ns` apart."""
     ethernet = LINKS["ethernet"][1]
-    return [
-        Frame(start_ns + i * gap_ns, ethernet(udp(ports=(i % 65536, 53), payload=i % 30)))
-        for i in range(count)
-    ]
+    return [Frame(start_ns + i * gap_ns, ethernet(udp(ports=(i % 65536, 53), payload=i % 30))) for i in range(count)]
 
 
 def _ethertype(packet: bytes) -> bytes:
@@ -296,9 +289,7 @@ def _plain_ipv6(ip: bytes, on_wire: int, short: str) -> Plain | str:
     transport = _plain_transport(inside[at:], protocol if first else -1, total - at)
     words = [_number(ip, place, 8) for place in (8, 16, 24, 32)]
     dscp = _number(ip, 0, 2) >> 6 & 63
-    return Plain(
-        (words[0], words[1]), (words[2], words[3]), *transport[:2], protocol, total, *transport[2:], dscp
-    )
+    return Plain((words[0], words[1]), (words[2], words[3]), *transport[:2], protocol, total, *transport[2:], dscp)
 
 
 def _plain_transport(data: bytes, protocol: int, length: int) -> tuple[int, int, int, int, int]:

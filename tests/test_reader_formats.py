@@ -90,9 +90,7 @@ def test_many_interfaces(tmp_path: Path) -> None:
 @example(2**63 + 12345, 128 + 34, 5)
 @example(2**40 + 1, 128 + 20, -5)
 @example(1_500_000_000_123_456_789, 9, 0)
-def test_time_resolutions(
-    tmp_path_factory: pytest.TempPathFactory, ticks: int, resolution: int, offset_s: int
-) -> None:
+def test_time_resolutions(tmp_path_factory: pytest.TempPathFactory, ticks: int, resolution: int, offset_s: int) -> None:
     unit = Fraction(1, 2 ** (resolution - 128)) if resolution >= 128 else Fraction(1, 10**resolution)
     expected = int(ticks * unit * 10**9) + offset_s * 10**9
     file = Pcapng().section().interface(101, resolution=resolution, offset_s=offset_s).packet(udp(), ticks)
@@ -218,9 +216,7 @@ def test_blocks_may_be_cut_anywhere(kind: str, tmp_path: Path) -> None:
     else:
         file = Pcapng().section().interface(resolution=9).interface(101, resolution=9)
         for i, frame in enumerate(frames_of(3)):
-            file.packet(frame.data, frame.time_ns).block(77, bytes(i * 9)).packet(
-                udp(), frame.time_ns, interface=1
-            )
+            file.packet(frame.data, frame.time_ns).block(77, bytes(i * 9)).packet(udp(), frame.time_ns, interface=1)
         data = file.data
     path = write(tmp_path / "a", data)
     whole, _ = read_all(path)

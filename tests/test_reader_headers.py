@@ -57,11 +57,7 @@ PACKETS: dict[str, Packet] = {
     "no-next6": IPv6(**SIX, nh=59),
 }
 LINKS_OF = {
-    name: [
-        link
-        for link in LINKS
-        if not (link == "raw-ipv6" and IP in p) and not (link == "raw-ipv4" and IPv6 in p)
-    ]
+    name: [link for link in LINKS if not (link == "raw-ipv6" and IP in p) and not (link == "raw-ipv4" and IPv6 in p)]
     for name, p in PACKETS.items()
 }
 EXTENSIONS = (IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, AH)
@@ -135,9 +131,7 @@ TSHARK_FIELDS = [
 
 def as_tshark_reads(path: Path) -> list[dict[str, str]]:
     """Run tshark without reassembly; return its fields, packet by packet."""
-    options = [
-        f"-o{name}:FALSE" for name in ("ip.defragment", "ipv6.defragment", "tcp.desegment_tcp_streams")
-    ]
+    options = [f"-o{name}:FALSE" for name in ("ip.defragment", "ipv6.defragment", "tcp.desegment_tcp_streams")]
     fields = [part for name in TSHARK_FIELDS for part in ("-e", name)]
     command = [
         "tshark",
@@ -238,9 +232,7 @@ def disturbed_frames(draw: st.DrawFn) -> tuple[int, list[Frame]]:
 
 @settings(max_examples=300, deadline=None)
 @given(disturbed_frames())
-def test_kernel_equals_the_plain_twin(
-    tmp_path_factory: pytest.TempPathFactory, world: tuple[int, list[Frame]]
-) -> None:
+def test_kernel_equals_the_plain_twin(tmp_path_factory: pytest.TempPathFactory, world: tuple[int, list[Frame]]) -> None:
     link_type, frames = world
     path = tmp_path_factory.getbasetemp() / "disturbed.pcap"
     path.write_bytes(pcap(frames, link_type))

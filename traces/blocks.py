@@ -36,9 +36,7 @@ class Window:
         self.end = 0
         self.origin = 0
         self._free: queue.SimpleQueue[NDArray[np.uint8] | None] = queue.SimpleQueue()
-        self._filled: queue.SimpleQueue[tuple[NDArray[np.uint8], int] | Exception | None] = (
-            queue.SimpleQueue()
-        )
+        self._filled: queue.SimpleQueue[tuple[NDArray[np.uint8], int] | Exception | None] = queue.SimpleQueue()
         for _ in range(BUFFERS):
             self._free.put(np.empty(MOST_RECORD_BYTES + block_bytes, np.uint8))
         stream = open_stream(path)

@@ -94,11 +94,7 @@ class ZstdFrames(io.RawIOBase):
             step = min(self._jump, count - at)
             self._jump -= step
             at += step
-            piece = (
-                bytes(buffer[at : min(at + self._wanted - len(self._header), count)])
-                if not self._jump
-                else b""
-            )
+            piece = bytes(buffer[at : min(at + self._wanted - len(self._header), count)]) if not self._jump else b""
             self._header += piece
             at += len(piece)
             if len(self._header) == self._wanted:
@@ -183,9 +179,7 @@ class Members:
 class Decompressed:
     """The plain bytes of a compressed file; whatever the decompressor raises becomes a TraceError."""
 
-    def __init__(
-        self, name: str, kind: str, stream: Any, source: Rejoined, frames: ZstdFrames | None = None
-    ) -> None:
+    def __init__(self, name: str, kind: str, stream: Any, source: Rejoined, frames: ZstdFrames | None = None) -> None:
         self._name = name
         self._kind = kind
         self._stream = stream

@@ -144,9 +144,7 @@ def behind_link(data, link, at, end):
                 return NO_IP, at
         if family == 2:
             return IPV4, at + 4
-        if (
-            family == 24 or family == 28 or family == 30 or family == 10
-        ):  # AF_INET6 of NetBSD, FreeBSD, macOS, Linux
+        if family == 24 or family == 28 or family == 30 or family == 10:  # AF_INET6 of NetBSD, FreeBSD, macOS, Linux
             return IPV6, at + 4
         return NO_IP, at
     if link == ETHERNET:

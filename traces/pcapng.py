@@ -169,9 +169,7 @@ class PcapngFile:
         length = self._number(4, 4)
         if reason == why.BAD_LINK:
             number = self._packet_interface()
-            link_code(
-                self._link_types[number], f"{window.name}, interface {number}, packet at byte {window.offset}"
-            )
+            link_code(self._link_types[number], f"{window.name}, interface {number}, packet at byte {window.offset}")
         text = {
             why.BAD_LENGTH: f"has a length of {length} bytes, which no block of its type can have",
             why.BAD_TRAILER: f"is {length} bytes long by its first length and not by its last",
@@ -179,9 +177,7 @@ class PcapngFile:
             why.BAD_CAPTURE: f"claims more captured bytes than its {length} bytes hold",
             why.BAD_TIME: "has a time after the year 2262, the last that 64 bits of nanoseconds hold",
         }[reason]
-        raise TraceError(
-            f"{window.name}: the block at byte {window.offset} {text}; the file is damaged from there on"
-        )
+        raise TraceError(f"{window.name}: the block at byte {window.offset} {text}; the file is damaged from there on")
 
     def _packet_interface(self) -> int:
         kind = self._number(0, 4)

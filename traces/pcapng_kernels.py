@@ -82,11 +82,7 @@ def decode_pcapng(
             header = 32
         elif kind == SIMPLE_PACKET:
             header = 16
-        if (
-            length < header
-            or length & 3 != 0
-            or (length > most_bytes and (packet or kind == INTERFACE_BLOCK))
-        ):
+        if length < header or length & 3 != 0 or (length > most_bytes and (packet or kind == INTERFACE_BLOCK)):
             why = BAD_LENGTH
             break
         following = position + length

@@ -31,9 +31,7 @@ def read(*paths: str | Path, batch_packets: int = 65536, reorder_window_packets:
 
     Raises TraceError where a file is missing, and while reading where a file cannot be read on.
     """
-    return TraceReader(
-        expand(paths), batch_packets=batch_packets, reorder_window_packets=reorder_window_packets
-    )
+    return TraceReader(expand(paths), batch_packets=batch_packets, reorder_window_packets=reorder_window_packets)
 
 
 def expand(paths: tuple[str | Path, ...]) -> list[str]:
