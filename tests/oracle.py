@@ -122,9 +122,7 @@ def routed_packets(spec: Spec, topology: Topology, batch: PacketBatch) -> list[P
     kinds = ("five-tuple", "src", "dst", "src+dst")
     forward = {kind: flow_keys(batch, kind).tolist() for kind in kinds}
     backward = {kind: flow_keys(batch, kind, reverse=True).tolist() for kind in kinds}
-    prefixes = [
-        (text, topology.hosts.index(host)) for host, some in spec.traffic.prefixes.items() for text in some
-    ]
+    prefixes = [(text, topology.hosts.index(host)) for host, some in spec.traffic.prefixes.items() for text in some]
     chance = {frozenset(name.split("-")): value for name, value in spec.loss.items()}
     start = int(batch.time_ns[0]) if len(batch) else 0
     packets = []
@@ -149,8 +147,8 @@ def routed_packets(spec: Spec, topology: Topology, batch: PacketBatch) -> list[P
         header = src, dst, *ports, protocol
         sizes = int(batch.ip_bytes[i]), int(batch.payload_bytes[i])
         tcp = int(batch.tcp_flags[i]), int(batch.tcp_seq[i])
-        keys = [{kind: column[kind][i] for kind in kinds} for column in (forward, backward)]
-        packets.append(Packet(i, time_ns, *header, *sizes, *tcp, *keys, path, reach))
+        there, back = ({kind: column[kind][i] for kind in kinds} for column in (forward, backward))
+        packets.append(Packet(i, time_ns, *header, *sizes, *tcp, there, back, path, reach))
     return packets
 
 
@@ -173,9 +171,7 @@ class PlainLoss:
             self.packets[flow] += 1
             if packet.protocol == TCP:
                 self.segment(flow, packet)
-        return (
-            self.packets[flow] >= self.min_packets and self.lost[flow] >= self.threshold * self.packets[flow]
-        )
+        return self.packets[flow] >= self.min_packets and self.lost[flow] >= self.threshold * self.packets[flow]
 
     def segment(self, flow: Any, packet: Packet) -> None:
         end = packet.seq + packet.payload + bool(packet.flags & SYN) + bool(packet.flags & FIN)
@@ -478,7 +474,7 @@ class Setting:
     entries: int
     probability: float
     tables: list[PlainTable]
-    captured: set[tuple[int, int]] = field(default_factory=set)
+    captured: set[tuple[int, str]] = field(default_factory=set)
     recorded: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     recorded_pre: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     errors: list[float] = field(default_factory=list)
@@ -506,9 +502,7 @@ class Crossed:
 class TaskOracle:
     """One task with one detection delay."""
 
-    def __init__(
-        self, spec: Spec, number: int, topology: Topology, modes: Any, memory: Any, delay_ms: float
-    ) -> None:
+    def __init__(self, spec: Spec, number: int, topology: Topology, modes: Any, memory: Any, delay_ms: float) -> None:
         self.spec, self.task, self.topology, self.delay_ms = spec, spec.tasks[number], topology, delay_ms
         self.seed = spec.seed * 1_000_003 + number
         task = self.task
@@ -517,9 +511,7 @@ class TaskOracle:
         self.selections = PlainSelections(task.selector.hold_s, delay_ms)
         self.monitors = self.monitor_devices()
         self.settings = [
-            self.setting(mode, entries)
-            for mode in modes
-            for entries in memory or (task.monitor.memory_entries,)
+            self.setting(mode, entries) for mode in modes for entries in memory or (task.monitor.memory_entries,)
         ]
         self.messages: list[tuple[int, bool, int, str, str, int]] = []
         self.sent = itertools.count()
@@ -547,9 +539,7 @@ class TaskOracle:
         probability = self.spec.sampling.probability if samples else 0.0
         if recency:
             probability = max(probability, 0.3)
-        return Setting(
-            mode, entries, probability, [PlainTable(mode, entries, probability) for _ in self.monitors]
-        )
+        return Setting(mode, entries, probability, [PlainTable(mode, entries, probability) for _ in self.monitors])
 
     # one packet
 
@@ -685,9 +675,7 @@ class TaskOracle:
             missed = (1 - p) / p * entry.bytes / len(entry.packets) if entry.sampled else 0.0
             setting.errors.append(abs((entry.bytes + missed) / crossed.bytes - 1))
         setting.recorded[entry.flow] += entry.bytes
-        setting.recorded_pre[entry.flow] += sum(
-            size for serial, size in entry.packets if serial in crossed.pre
-        )
+        setting.recorded_pre[entry.flow] += sum(size for serial, size in entry.packets if serial in crossed.pre)
 
     def locate(self, setting: Setting, counts: list[dict[int, int]], active: set[int]) -> None:
         """Compare neighbours on each flow's path: what the second counted less was lost between them."""
@@ -714,9 +702,7 @@ class TaskOracle:
         for flow, device in self.truth:
             crossed[flow].append(device)
         reachable = {flow for (flow, _), (_, _, after) in self.truth.items() if after}
-        whole = {
-            flow for flow, devices in crossed.items() if all((flow, d) in setting.captured for d in devices)
-        }
+        whole = {flow for flow, devices in crossed.items() if all((flow, d) in setting.captured for d in devices)}
         captured = len(whole & reachable)
         volumes = [volume for (flow, _), volume in self.truth.items() if flow in reachable]
         recorded, recorded_pre = (

@@ -121,7 +121,7 @@ def task(event: str, at: Any, monitor_at: Any, measure: str = "volume", **parame
     }
 
 
-LOSSY = {"threshold": 0.05, "min_packets": 5}
+LOSSY: dict[str, Any] = {"threshold": 0.05, "min_packets": 5}
 LOSS_ON_PATH = task("loss", "source-host", "path-switches", **LOSSY)
 SCANS = task("port-scan", "egress-switch", "ingress-switch", "distinct-destinations", threshold=4, window_s=3)
 ELEPHANTS = task("elephant", "ecmp-switch", "ecmp-peers", threshold_mbps=0.005, key="src+dst")
@@ -308,7 +308,10 @@ def test_a_flow_that_sends_nothing_more_is_reached_by_the_message_of_recent_only
 
 
 def test_what_comes_after_a_selection_ended_is_not_pre_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    good = {"tcp_seq": np.array([7, 7, 7, 8, 100, 200]), "payload_bytes": np.array([60, 60, 60, 0, 0, 0])}
+    good: dict[str, Any] = {
+        "tcp_seq": np.array([7, 7, 7, 8, 100, 200]),
+        "payload_bytes": np.array([60, 60, 60, 0, 0, 0]),
+    }
     rows = hand(
         monkeypatch,
         flow_of([0, 1, 2, 3, 5000, 5001], **good),

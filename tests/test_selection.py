@@ -101,8 +101,9 @@ def test_tags_equal_those_of_a_plain_twin(hold_ms: int, delays: list[float], flo
     true = (rng.random(n) < 0.2) & (where >= 0)
     time_ns = np.cumsum(rng.choice([0, 1, 500_000, 20_000_000], n))
     selections = Selections(hold_ms / 1000, tuple(delays))
+    columns: Any = (key, where, back, back_where, true, time_ns)
     parts = [slice(0, 70), slice(70, n)]
-    taken = [selections.select(*(c[p] for c in (key, where, back, back_where, true, time_ns))) for p in parts]
+    taken = [selections.select(*(column[part] for column in columns)) for part in parts]
     forward, reverse, after, past = (
         np.concatenate([getattr(tags, name) for tags, _ in taken]).tolist()
         for name in ("forward", "reverse", "after", "past")

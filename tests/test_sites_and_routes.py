@@ -145,9 +145,9 @@ def test_choices_equal_their_plain_twin() -> None:
             assert r == routes.outside
             continue
         paths = B4.paths(B4.hosts[a], B4.hosts[b])
-        ends = (oracle.address_text(*address[i]) for address in (batch.src, batch.dst))
+        one, two = (oracle.address_text(*address[i]) for address in (batch.src, batch.dst))
         ports = int(batch.src_port[i]), int(batch.dst_port[i]), int(batch.protocol[i])
-        choice = oracle.path_choice(*ends, *ports, len(paths)) if len(paths) > 1 else 0
+        choice = oracle.path_choice(one, two, *ports, len(paths)) if len(paths) > 1 else 0
         assert routes.all[r].devices == paths[choice]
 
 
