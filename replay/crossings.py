@@ -91,24 +91,24 @@ def crossings(
     counts = np.zeros(len(channels.monitors), np.int64)
     ck.count(routed.route, reverse, bit, crossed.start, crossed.items, back.start, back.items, monitor, counts)
     ends = np.cumsum(counts)
-    origin, kind = np.empty(ends[-1], np.uint32), np.empty(ends[-1], np.uint8)
+    origin = np.empty(ends[-1], np.uint32)
     ck.order(
         routed.route, routed.time_ns, forward, reverse, bit,
         crossed.start, crossed.items, channels.reached.items, back.start, back.items,
-        message_ns, monitor, message_kind, ends - counts, origin, kind,
+        message_ns, monitor, ends - counts, origin,
     )  # fmt: skip
 
     def gather(number: int) -> Crossings:
         begin, end = ends[number] - counts[number], ends[number]
         n = int(counts[number])
         made = Crossings(
-            np.empty(n, np.uint64), kind[begin:end], np.empty(n, np.uint32), np.empty(n, np.int64),
+            np.empty(n, np.uint64), np.empty(n, np.uint8), np.empty(n, np.uint32), np.empty(n, np.int64),
             np.empty(n, np.uint32), np.empty(n if len(item) else 0, np.uint64),
         )  # fmt: skip
         ck.gather(
-            origin[begin:end], key, reverse_key, routed.ip_bytes, routed.time_ns, item, message_key, message_ns,
+            origin[begin:end], key, reverse_key, routed.ip_bytes, routed.time_ns, item, message_key, message_kind, message_ns,
             routed.serial, np.uint64((seed * MIX + number) % 2**64),
-            made.key, made.ip_bytes, made.time_ns, made.luck, made.item,
+            made.key, made.kind, made.ip_bytes, made.time_ns, made.luck, made.item,
         )  # fmt: skip
         return made
 

@@ -28,7 +28,8 @@ class FlowCount:
         zeros = 63 - np.floor(np.log2(rest.astype(np.float64))).astype(np.int64)
         np.maximum.at(self.registers, register, (zeros + 1).clip(1, 64 - BITS + 1).astype(np.uint8))
         if self.keys is not None:
-            self.keys = np.union1d(self.keys, keys)
+            joined = np.sort(np.concatenate([self.keys, keys]))
+            self.keys = joined[np.append(True, joined[1:] != joined[:-1])] if len(joined) else joined
             if len(self.keys) > self.limit:
                 self.keys = None
 

@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import SpecError
 from ..monitors.measures import MEASURES
 from ..monitors.modes import MODES
+from ..selectors.selection import MAX_DELAYS
 from ..tasks import Spec, Task
 from ..topologies.catalogue import load as load_topology
 from ..topologies.topology import Topology
@@ -58,6 +59,7 @@ def replay(
     `stop`, once set, ends the trace early. Returns a Result; its `error` says where a damaged trace ended. Raises
     SpecError and TraceError for input that cannot be used at all.
     """
+    _refuse_numbers(memory, detection_delay_ms, loss, probability)
     plan = _effective(spec if isinstance(spec, Spec) else load(spec), trace, loss, probability, seed)
     topology = load_topology(plan.topology.name, **plan.topology.options)
     routes = Routes(topology, plan.topology.ecmp)
@@ -147,6 +149,24 @@ def _effective(
     if probability is not None:
         spec = replace(spec, sampling=replace(spec.sampling, probability=probability))
     return spec if seed is None else replace(spec, seed=seed)
+
+
+def _refuse_numbers(
+    memory: Sequence[int] | None,
+    delays_ms: Sequence[float] | None,
+    loss: Mapping[str, float] | None,
+    probability: float | None,
+) -> None:
+    """Refuse arguments that no table, selection, link or sampling can have."""
+    if memory is not None and not all(entries >= 1 for entries in memory):
+        raise SpecError(f"memory must be numbers of entries, of at least 1, not {list(memory)}")
+    if delays_ms is not None and not all(0 <= delay < float("inf") for delay in delays_ms):
+        raise SpecError(f"detection_delay_ms must be times of at least 0 ms, not {list(delays_ms)}")
+    if delays_ms is not None and len(delays_ms) > MAX_DELAYS:
+        raise SpecError(f"{MAX_DELAYS} detection delays can stand side by side, not {len(delays_ms)}; give fewer")
+    for what, chance in {**(loss or {}), "sampling": 0.0 if probability is None else probability}.items():
+        if not 0 <= chance <= 1:
+            raise SpecError(f"the probability of {what} must lie between 0 and 1, not {chance}")
 
 
 def _known_modes(modes: Sequence[str]) -> tuple[str, ...]:

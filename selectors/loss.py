@@ -33,10 +33,8 @@ class Loss(Selector):
     min_packets: int
 
     def allocate(self, rows: int) -> None:
-        """Keep packets, retransmissions and the highest end of each flow."""
-        self.packets = np.zeros(rows, np.int64)
-        self.retransmitted = np.zeros(rows, np.int64)
-        self.highest_end = np.zeros(rows, np.uint32)
+        """Keep packets, retransmissions and the highest end of each flow, side by side."""
+        self.flows = np.zeros((rows, 4), np.int64)
 
     def concerns(self, seen: Sightings) -> NDArray[np.bool_]:
         """Every packet and every notice of a drop."""
@@ -49,5 +47,5 @@ class Loss(Selector):
         p = seen.packets
         retransmissions(
             row, fresh, seen.lost, p.protocol, p.tcp_seq, p.tcp_flags, p.payload_bytes,
-            self.packets, self.retransmitted, self.highest_end, self.threshold, self.min_packets, true,
+            self.flows, self.threshold, self.min_packets, true,
         )  # fmt: skip

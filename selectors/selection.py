@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from . import selection_kernels as sk
 
 MAX_DELAYS = 8
+FIRST_ENTRIES = 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +59,15 @@ class Selections:
             raise ValueError(f"between 1 and {MAX_DELAYS} detection delays can be kept, not {len(delays_ms)}")
         self.hold_ns = round(hold_s * 1e9)
         self.delays_ns = np.array([round(d * 1e6) for d in delays_ms], np.int64)
-        self.fp = np.zeros(1 << 12, np.uint64)
-        self.entry = np.zeros(1 << 12, np.int32)
+        self.fp = np.zeros(4 * FIRST_ENTRIES, np.uint64)
+        self.entry = np.zeros(4 * FIRST_ENTRIES, np.int32)
         # by entry: a (flow, device) pair, and one with device -1 for the flow anywhere
-        self.flow = np.zeros(0, np.int32)
-        self.first_ns = np.zeros(0, np.int64)
-        self.since_ns = np.zeros(0, np.int64)
-        self.last_true_ns = np.zeros(0, np.int64)
+        self.flow = np.zeros(FIRST_ENTRIES, np.int32)
+        self.first_ns = np.zeros(FIRST_ENTRIES, np.int64)
+        self.since_ns = np.zeros(FIRST_ENTRIES, np.int64)
+        self.last_true_ns = np.zeros(FIRST_ENTRIES, np.int64)
         self.entries = 0
-        self.flows = np.zeros(0, np.uint64)
+        self.flows = np.zeros(FIRST_ENTRIES, np.uint64)
         """Key of each selected flow, by its number."""
         self.flow_count = 0
 
@@ -90,14 +91,17 @@ class Selections:
         n = len(key)
         forward, reverse, after, past = (np.zeros(n, np.uint8) for _ in range(4))
         tags = Tags(forward, reverse, after, past, np.full(n, -1, np.int32))
-        self._make_room(2 * int(np.count_nonzero(true)))
         made = np.zeros((int(np.count_nonzero(true)), 4), np.int64)
-        self.entries, self.flow_count, selected = sk.select(
-            key, where, reverse_key, reverse_where, true, time_ns, self.hold_ns, self.delays_ns,
-            self.fp, self.entry, self.flow, self.first_ns, self.since_ns, self.last_true_ns, self.entries,
-            self.flows, self.flow_count, tags.forward, tags.reverse, tags.after, tags.past,
-            tags.flow, made,
-        )  # fmt: skip
+        taken = selected = 0
+        while taken < n:
+            taken, self.entries, self.flow_count, selected = sk.select(
+                taken, key, where, reverse_key, reverse_where, true, time_ns, self.hold_ns, self.delays_ns,
+                self.fp, self.entry, self.flow, self.first_ns, self.since_ns, self.last_true_ns, self.entries,
+                self.flows, self.flow_count, tags.forward, tags.reverse, tags.after, tags.past,
+                tags.flow, made, selected,
+            )  # fmt: skip
+            if taken < n:
+                self._grow()
         return tags, [Selection(*(int(v) for v in row)) for row in made[:selected]]
 
     def active_flows(self, start_ns: int, end_ns: int) -> NDArray[np.int32]:
@@ -106,15 +110,11 @@ class Selections:
         on = (self.since_ns[:n] < end_ns) & (self.last_true_ns[:n] + self.hold_ns >= start_ns)
         return np.unique(self.flow[:n][on])
 
-    def _make_room(self, more: int) -> None:
-        """Grow so that `more` entries can come without a table over half full."""
-        if self.entries + more > len(self.flow):
-            size = max(2 * len(self.flow), self.entries + more, 1024)
-            self.flow, self.flows = np.resize(self.flow, size), np.resize(self.flows, size)
-            for name in ("first_ns", "since_ns", "last_true_ns"):
-                setattr(self, name, np.resize(getattr(self, name), size))
-        if 2 * (self.entries + more) > len(self.fp):
-            fp, entry = self.fp, self.entry
-            size = 1 << (4 * (self.entries + more) - 1).bit_length()
-            self.fp, self.entry = np.zeros(size, np.uint64), np.zeros(size, np.int32)
-            sk.rehash(fp, entry, self.fp, self.entry)
+    def _grow(self) -> None:
+        """Make room for twice as many entries, in a table that is at most a quarter full."""
+        size = 2 * len(self.flow)
+        for name in ("flow", "flows", "first_ns", "since_ns", "last_true_ns"):
+            setattr(self, name, np.resize(getattr(self, name), size))
+        fp, entry = self.fp, self.entry
+        self.fp, self.entry = np.zeros(4 * size, np.uint64), np.zeros(4 * size, np.int32)
+        sk.rehash(fp, entry, self.fp, self.entry)

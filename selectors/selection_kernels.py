@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import inline_kernel, kernel, mix64
+from ..kernels import inline_kernel, kernel, mix64, prefetch
 
 ANYWHERE = np.int64(-1)
+LOOKAHEAD = 12
 ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 @inline_kernel
 def at_device(key, where):
-    """Return the fingerprint of a (flow, device) pair, never 0; device -1 stands for anywhere."""
+    """Return the fingerprint of a (flow, device) pair, never 0; for the flow anywhere it is the key itself."""
     value = mix64(key ^ (np.uint64(where + 2) * ODD))
     if value == np.uint64(0):
         value = np.uint64(1)
@@ -60,15 +61,22 @@ def in_force(since_ns, last_true_ns, hold_ns, delays_ns, now):
 
 @kernel
 def select(
-    key, where, reverse_key, reverse_where, true, time_ns, hold_ns, delays_ns,
+    begin, key, where, reverse_key, reverse_where, true, time_ns, hold_ns, delays_ns,
     fp, entry, flow, first_ns, since_ns, last_true_ns, entries, flows, flow_count,
-    forward, reverse, after, past, packet_flow, made,
+    forward, reverse, after, past, packet_flow, made, selections,
 ):  # fmt: skip
-    """Take sightings in order; returns (entries, flows, selections) so far. `made` gets (flow, where, time, row)."""
-    selections = 0
-    for i in range(len(key)):
+    """Take sightings in order, from number `begin` on, while there is room for new selections.
+
+    Returns (sightings taken, entries, flows, selections) so far. `made` gets (flow, where, time, row).
+    """
+    n = len(key)
+    for i in range(begin, n):
+        if i + LOOKAHEAD < n:
+            prefetch(fp, np.int64(key[i + LOOKAHEAD] >> np.uint64(7)) & np.int64(len(fp) - 1))
+        if true[i] and entries + 2 > len(flow):
+            return i, entries, flow_count, selections
         now = time_ns[i]
-        slot = probe(fp, at_device(key[i], ANYWHERE))
+        slot = probe(fp, key[i])
         if fp[slot] != np.uint64(0):
             e = entry[slot]
             packet_flow[i] = flow[e]
@@ -88,7 +96,7 @@ def select(
             continue
         # rules 1 and 2, for the flow anywhere and for the flow at this device
         for device in (ANYWHERE, np.int64(where[i])):
-            print_ = at_device(key[i], device)
+            print_ = key[i] if device == ANYWHERE else at_device(key[i], device)
             slot = probe(fp, print_)
             if fp[slot] == np.uint64(0):
                 if device == ANYWHERE:
@@ -112,4 +120,4 @@ def select(
                     made[selections, 3] = i
                     selections += 1
             last_true_ns[e] = now
-    return entries, flow_count, selections
+    return n, entries, flow_count, selections

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import kernel
+from ..kernels import inline_kernel, kernel, prefetch
 
 WAYS = 8
+LOOKAHEAD = 12
+
+
+@inline_kernel
+def first_row(key, device, buckets, ways):
+    """Return the first row of a flow's bucket in the region of its device."""
+    bucket = np.int64(((key >> np.uint64(32)) * np.uint64(buckets)) >> np.uint64(32))
+    return (np.int64(device) * buckets + bucket) * ways
 
 
 @kernel
@@ -16,29 +24,32 @@ def locate(key, where, time_ns, fp, seen_ns, buckets, ways, counters, row, fresh
     A device's region has `buckets` buckets of `ways` rows. A flow that has no row takes a free one, else that of
     the bucket's flow seen least recently (counted in `counters[0]`); `fresh` is then set.
     """
-    for i in range(len(key)):
-        device = where[i]
-        if device < 0:
+    n = len(key)
+    for i in range(n):
+        if i + LOOKAHEAD < n and where[i + LOOKAHEAD] >= 0:
+            ahead = first_row(key[i + LOOKAHEAD], where[i + LOOKAHEAD], buckets, ways)
+            prefetch(fp, ahead)
+            prefetch(seen_ns, ahead)
+        if where[i] < 0:
             row[i] = -1
             continue
         flow = key[i]
-        bucket = np.int64(((flow >> np.uint64(32)) * np.uint64(buckets)) >> np.uint64(32))
-        start = (np.int64(device) * buckets + bucket) * ways
+        start = first_row(flow, where[i], buckets, ways)
         found = np.int64(-1)
-        oldest = start
         for way in range(ways):
-            slot = start + way
-            if fp[slot] == flow:
-                found = slot
+            if fp[start + way] == flow:
+                found = start + way
                 break
-            if fp[slot] == 0:
-                if fp[oldest] != 0:
-                    oldest = slot
-            elif fp[oldest] != 0 and seen_ns[slot] < seen_ns[oldest]:
-                oldest = slot
         fresh[i] = found < 0
         if found < 0:
-            found = oldest
+            found = start
+            for way in range(ways):
+                slot = start + way
+                if fp[slot] == 0:
+                    found = slot
+                    break
+                if seen_ns[slot] < seen_ns[found]:
+                    found = slot
             if fp[found] != 0:
                 counters[0] += 1
             fp[found] = flow
