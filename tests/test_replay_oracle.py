@@ -357,6 +357,11 @@ def test_a_trace_file_gives_the_same_as_its_packets(tmp_path: Path, monkeypatch:
 ONE_TASK = world([LOSS_ON_PATH], LINE)
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "unknown mode": (ONE_TASK, {"mode": ["mozart", "bach"]}, "no mode 'bach'; there are none, tag"),
+    "no memory": (ONE_TASK, {"memory": [64, 0]}, "memory must be numbers of entries, of at least 1, not [64, 0]"),
+    "a delay before the event": (ONE_TASK, {"detection_delay_ms": [-1]}, "times of at least 0 ms, not [-1]"),
+    "nine delays": (ONE_TASK, {"detection_delay_ms": range(9)}, "8 detection delays can stand side by side, not 9"),
+    "sampling twice": (ONE_TASK, {"probability": 2}, "the probability of sampling must lie between 0 and 1, not 2"),
+    "loss of more than all": (ONE_TASK, {"loss": {"s1-s2": 1.1}}, "the probability of s1-s2 must lie between"),
     "no traffic": ({**ONE_TASK, "traffic": {}}, {}, "no traffic: name a trace"),
     "unknown link": (
         ONE_TASK,
