@@ -31,6 +31,15 @@ def inline_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     return numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")(function)
 
 
+def lean_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a hot loop, or a part of one, that allocates nothing: as `kernel`, but without reference counts.
+
+    Counting the references of a dozen arrays at every call of a part can cost more than the work itself.
+    """
+    options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "_nrt": False}
+    return numba.njit(**options)(function)
+
+
 @inline_kernel
 def mix64(value: np.uint64) -> np.uint64:
     """Scramble 64 bits so that every input bit changes about half of the output bits (the splitmix64 finaliser)."""

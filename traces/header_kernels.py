@@ -7,13 +7,9 @@ beyond a packet.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 
-from ..kernels import inline_kernel
+from ..kernels import inline_kernel, lean_kernel
 
 ETHERNET, RAW, RAW_4, RAW_6, COOKED, COOKED_2, PPP, CISCO_HDLC, LOOPBACK = range(9)
 """How a packet's bytes begin; `links.py` maps the link types of trace files to these."""
@@ -31,16 +27,6 @@ header."""
 
 HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, NO_NEXT, DESTINATION = 0, 43, 44, 51, 59, 60
 TCP, UDP, SCTP = 6, 17, 132
-
-
-def lean_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a loop over packets or a part of it: as `kernels.kernel`, but without reference counts.
-
-    Nothing is allocated in such a loop, and counting the references of a dozen arrays for every packet would
-    cost ten times the work itself.
-    """
-    options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "_nrt": False}
-    return numba.njit(**options)(function)
 
 
 @lean_kernel

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .header_kernels import decode_packet, lean_kernel
+from ..kernels import lean_kernel
+from .header_kernels import decode_packet
 
 FULL, NEED_MORE, DAMAGED = range(3)
 """Why the loop stopped: no row is free, the next packet is not whole, the next packet's header is

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import inline_kernel
-from .header_kernels import decode_packet, lean_kernel
+from ..kernels import inline_kernel, lean_kernel
+from .header_kernels import decode_packet
 from .pcap_kernels import word32
 
 (
