@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import inline_kernel, kernel, mix64
+from ..kernels import lean_kernel, mix64
 
 SITE_SALT = np.uint64(0xA0761D6478BD642F)
 PATH_SALT = np.uint64(0xE7037ED1A0B428DB)
 
 
-@inline_kernel
+@lean_kernel
 def below(hash_, bound):
     """Turn a hash into a number below `bound`, evenly."""
     return np.int32(((mix64(hash_) >> np.uint64(32)) * np.uint64(bound)) >> np.uint64(32))
 
 
-@kernel
+@lean_kernel
 def spread(address, hosts, host):
     """Write the host of each hashed address."""
     for i in range(len(address)):
         host[i] = below(address[i] ^ SITE_SALT, hosts)
 
 
-@kernel
+@lean_kernel
 def longest_prefix(address, words, length, prefix_host, host):
     """Write the host of the first prefix that holds each address (prefixes come longest first), else -1.
 
@@ -47,7 +47,7 @@ def longest_prefix(address, words, length, prefix_host, host):
                 break
 
 
-@kernel
+@lean_kernel
 def choose(src_host, dst_host, src, dst, src_port, dst_port, protocol, first, count, outside, route, unrouted):
     """Write the route of each packet: one of the equal-cost paths, by a hash that is the same in both directions.
 
@@ -69,7 +69,7 @@ def choose(src_host, dst_host, src, dst, src_port, dst_port, protocol, first, co
         route[i] = first[a, b] + choice
 
 
-@kernel
+@lean_kernel
 def drop(route, serial, seed, hop_start, hop_chance, cut, round_trip_ns, time_ns, noticed_ns):
     """Drop packets on links: a dropped packet's route becomes the part of it that it crossed.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import inline_kernel, kernel, prefetch
+from ..kernels import lean_kernel, prefetch
 
 ROUTE_SALT = np.uint64(0x9FB21C651E98DF25)
 LOOKAHEAD = 16
@@ -13,7 +13,7 @@ PAST_PACKETS, PAST_BYTES, SELECTED_PACKETS, AFTER_COLUMNS = range(4)
 """What a stream sent after its flow was selected, and of that, the packets while the selection lasted."""
 
 
-@inline_kernel
+@lean_kernel
 def print_of(key, route):
     """Return the fingerprint of a (flow key, route) pair, never 0."""
     value = key ^ (np.uint64(route + 1) * ROUTE_SALT)
@@ -22,13 +22,13 @@ def print_of(key, route):
     return value
 
 
-@inline_kernel
+@lean_kernel
 def home(print_, mask):
     """Return the slot where the search for a fingerprint starts."""
     return np.int64((print_ >> np.uint64(11)) & mask)
 
 
-@kernel
+@lean_kernel
 def add(key, route, ip_bytes, fp, slot_row, row_key, row_route, volume, rows, row):
     """Count packets in their streams' rows; returns the number of rows."""
     mask = np.uint64(len(fp) - 1)
@@ -58,7 +58,7 @@ def add(key, route, ip_bytes, fp, slot_row, row_key, row_route, volume, rows, ro
     return rows
 
 
-@kernel
+@lean_kernel
 def rehash(fp, slot_row, new_fp, new_slot_row):
     """Move all fingerprints to a larger table."""
     mask = np.uint64(len(new_fp) - 1)
@@ -71,7 +71,7 @@ def rehash(fp, slot_row, new_fp, new_slot_row):
             new_slot_row[slot] = slot_row[i]
 
 
-@kernel
+@lean_kernel
 def add_after(row, after, past, ip_bytes, volume):
     """Count packets that come after the selection of their flow, once for each delay of the masks."""
     for i in range(len(row)):

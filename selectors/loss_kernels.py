@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import kernel, prefetch
+from ..kernels import lean_kernel, prefetch
 
 TCP = 6
 FIN, SYN = np.uint32(1), np.uint32(2)
@@ -12,7 +12,7 @@ PACKETS, RETRANSMITTED, HIGHEST_END = range(3)  # what a row of `flows` holds
 LOOKAHEAD = 12
 
 
-@kernel
+@lean_kernel
 def retransmissions(
     row, fresh, lost, protocol, tcp_seq, tcp_flags, payload_bytes, flows, threshold, min_packets, true
 ):  # fmt: skip

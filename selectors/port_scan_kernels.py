@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import kernel
+from ..kernels import lean_kernel
 
 
-@kernel
+@lean_kernel
 def distinct_pairs(row, fresh, pair, time_ns, pairs, tried_ns, window_ns, true):
     """Set `true[i]` where packet i makes its source one that scans. 0 in `pairs` is a place not used yet."""
     threshold = pairs.shape[1]

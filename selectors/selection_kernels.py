@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import inline_kernel, kernel, mix64, prefetch
+from ..kernels import lean_kernel, mix64, prefetch
 
 ANYWHERE = np.int64(-1)
 LOOKAHEAD = 12
 ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
-@inline_kernel
+@lean_kernel
 def at_device(key, where):
     """Return the fingerprint of a (flow, device) pair, never 0; for the flow anywhere it is the key itself."""
     value = mix64(key ^ (np.uint64(where + 2) * ODD))
@@ -20,7 +20,7 @@ def at_device(key, where):
     return value
 
 
-@inline_kernel
+@lean_kernel
 def probe(fp, print_):
     """Return the slot that holds a fingerprint, or the free one where it would go."""
     mask = np.int64(len(fp) - 1)
@@ -30,7 +30,7 @@ def probe(fp, print_):
     return slot
 
 
-@kernel
+@lean_kernel
 def rehash(fp, entry, new_fp, new_entry):
     """Move all fingerprints to a larger table."""
     for i in range(len(fp)):
@@ -40,7 +40,7 @@ def rehash(fp, entry, new_fp, new_entry):
             new_entry[slot] = entry[i]
 
 
-@inline_kernel
+@lean_kernel
 def past_delays(since_ns, delays_ns, now):
     """Return the mask of delays that are over since a selection (rule 3)."""
     mask = np.uint8(0)
@@ -50,7 +50,7 @@ def past_delays(since_ns, delays_ns, now):
     return mask
 
 
-@inline_kernel
+@lean_kernel
 def in_force(since_ns, last_true_ns, hold_ns, delays_ns, now):
     """Return the mask of delays with which a selection makes packets leave tagged now (rules 2 and 3)."""
     mask = np.uint8(0)
@@ -59,7 +59,7 @@ def in_force(since_ns, last_true_ns, hold_ns, delays_ns, now):
     return mask
 
 
-@kernel
+@lean_kernel
 def select(
     begin, key, where, reverse_key, reverse_where, true, time_ns, hold_ns, delays_ns,
     fp, entry, flow, first_ns, since_ns, last_true_ns, entries, flows, flow_count,

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import inline_kernel, kernel, prefetch
+from ..kernels import lean_kernel, prefetch
 
 WAYS = 8
 LOOKAHEAD = 12
 
 
-@inline_kernel
+@lean_kernel
 def first_row(key, device, buckets, ways):
     """Return the first row of a flow's bucket in the region of its device."""
     bucket = np.int64(((key >> np.uint64(32)) * np.uint64(buckets)) >> np.uint64(32))
     return (np.int64(device) * buckets + bucket) * ways
 
 
-@kernel
+@lean_kernel
 def locate(key, where, time_ns, fp, seen_ns, buckets, ways, counters, row, fresh):
     """Write the row of each sighting's flow, or -1 where `where` is -1.
 

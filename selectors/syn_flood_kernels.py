@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import kernel
+from ..kernels import lean_kernel
 
 PENDING_WAYS = 4
 
 
-@kernel
+@lean_kernel
 def handshakes(row, connection, where, is_syn, pending, next_way, region, amount):
     """Write +1 in `amount` for each SYN and -1 for each packet that completes a pending handshake.
 

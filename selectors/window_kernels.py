@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ..kernels import kernel
+from ..kernels import lean_kernel
 
 BINS = 8
 
 
-@kernel
+@lean_kernel
 def window_sums(row, fresh, time_ns, amount, bins, latest, bin_ns, sums):
     """Add each sighting's amount to its row, and write the row's sum over the latest bins (those of the window).
 

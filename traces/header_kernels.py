@@ -7,6 +7,8 @@ beyond a packet.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..kernels import inline_kernel, lean_kernel

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import inline_kernel, kernel, mix64
+from ..kernels import lean_kernel, mix64
 
 SEED = np.uint64(0x9E3779B97F4A7C15)
 STEP = np.uint64(0xD6E8FEB86659FD93)
 
 
-@inline_kernel
+@lean_kernel
 def fold(state, word):
     """Take one more 64-bit word into a running hash."""
     state = (state ^ word) * STEP
     return state ^ (state >> np.uint64(32))
 
 
-@inline_kernel
+@lean_kernel
 def finish(state):
     """Return the scrambled hash, never 0."""
     value = mix64(state)
@@ -26,21 +26,21 @@ def finish(state):
     return value
 
 
-@kernel
+@lean_kernel
 def hash_addresses(address, keys):
     """Write the key of each address."""
     for i in range(len(keys)):
         keys[i] = finish(fold(fold(SEED, address[i, 0]), address[i, 1]))
 
 
-@kernel
+@lean_kernel
 def hash_pairs(src, dst, keys):
     """Write the key of each ordered pair of addresses."""
     for i in range(len(keys)):
         keys[i] = finish(fold(fold(fold(fold(SEED, src[i, 0]), src[i, 1]), dst[i, 0]), dst[i, 1]))
 
 
-@kernel
+@lean_kernel
 def hash_five_tuples(src, dst, src_port, dst_port, protocol, keys):
     """Write the key of each (source, destination, ports, protocol)."""
     for i in range(len(keys)):
