@@ -67,6 +67,7 @@ def segments(*seqs: int, **other: Any) -> list[dict[str, Any]]:
         (segments(0, 60, 120, 180), [0, 0, 0, 0]),
         (segments(0, 60, 60, 120), [0, 0, 1, 0]),
         (segments(0, 120, 60, 180), [0, 0, 1, 0]),  # below the highest end: a segment out of order counts too
+        (segments(0, 120, 60, 120), [0, 0, 1, 1]),  # and the highest end stays
         (segments(0, 200, 260), [0, 0, 0]),  # a gap is none
         (segments(2**32 - 60, 2**32, 2**32), [0, 0, 1]),  # over the end of the sequence numbers
         (segments(2**32 - 30, 2**32 - 30 + 60, 2**32 - 30), [0, 0, 1]),
@@ -167,14 +168,14 @@ def random_sightings(seed: int, n: int, kind: str) -> Sightings:
     hosts = [f"10.0.0.{i}" for i in range(1, 5)]
     rows = [
         {
-            "src": hosts[rng.integers(4)],
-            "dst": hosts[rng.integers(4)],
-            "src_port": int(rng.integers(1, 3)),
-            "dst_port": int(rng.choice([22, 23, 80])),
-            "protocol": int(rng.choice([6, 6, 6, 17])),
+            "src": hosts[rng.choice(4, p=[0.85, 0.05, 0.05, 0.05])],
+            "dst": hosts[rng.choice(4, p=[0.1, 0.7, 0.1, 0.1])],
+            "src_port": int(rng.choice([1, 2], p=[0.9, 0.1])),
+            "dst_port": int(rng.choice([22, 23, 80], p=[0.8, 0.1, 0.1])),
+            "protocol": int(rng.choice([6, 17], p=[0.9, 0.1])),
             "ip_bytes": int(rng.integers(40, 1500)),
             "payload_bytes": int(rng.choice([0, 60, 1000])),
-            "tcp_flags": int(rng.choice([ACK, SYN, SYN_ACK, RST, FIN | ACK, 0])),
+            "tcp_flags": int(rng.choice([ACK, SYN, SYN, SYN, SYN_ACK, RST, FIN | ACK, 0])),
             "tcp_seq": int(rng.integers(0, 3000) - 1500) % 2**32,
         }
         for _ in range(n)
@@ -194,7 +195,7 @@ def as_packet(batch: PacketBatch, i: int, connection: int) -> oracle.Packet:
 
 
 TWINS: dict[str, tuple[str, dict[str, Any]]] = {
-    "loss": ("five-tuple", {"threshold": 0.3, "min_packets": 3}),
+    "loss": ("five-tuple", {"threshold": 0.45, "min_packets": 3}),
     "port-scan": ("src", {"ports": (22, 23), "threshold": 3, "window_s": 2}),
     "elephant": ("five-tuple", {"threshold_mbps": 0.02, "window_s": 0.5}),
     "syn-flood": ("dst", {"threshold": 3}),
