@@ -106,7 +106,8 @@ def crossings(
             np.empty(n, np.uint32), np.empty(n if len(item) else 0, np.uint64),
         )  # fmt: skip
         ck.gather(
-            origin[begin:end], key, reverse_key, routed.ip_bytes, routed.time_ns, item, message_key, message_kind, message_ns,
+            origin[begin:end], key, reverse_key, routed.ip_bytes, routed.time_ns, item, message_key,
+            message_kind, message_ns,
             routed.serial, np.uint64((seed * MIX + number) % 2**64),
             made.key, made.kind, made.ip_bytes, made.time_ns, made.luck, made.item,
         )  # fmt: skip
