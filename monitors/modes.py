@@ -5,10 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-RECENT_PROBABILITY = 0.3
-"""With which the mode `recent` admits packets of flows that it does not know."""
-
-
 @dataclass(frozen=True, slots=True)
 class Mode:
     """What a monitor does with tags and with the part of its table that selected flows do not need."""
@@ -21,16 +17,16 @@ class Mode:
     priority: bool
     """Let a selected flow take the slot of a non-selected one."""
     recency: bool
-    """Keep the recent past: a sampled packet may take the slot of the flow that was idle for longest."""
+    """Keep the recent past: admit every flow, over the one that sent least and longest ago (table.py)."""
     heeds_hints: bool
-    """Mark a recorded flow when a message says it was selected, where the tag would do for a flow that goes on."""
+    """Mark a recorded flow when a message says it was selected, though it may send nothing more to tag."""
     summary: str
 
     def probability(self, sampling: float) -> float:
         """Return the probability with which the mode samples, where `sampling` is what the task file says."""
         if not self.samples:
             return 0.0
-        return max(sampling, RECENT_PROBABILITY) if self.recency else sampling
+        return 1.0 if self.recency else sampling
 
     @property
     def reports_all(self) -> bool:

@@ -1,17 +1,24 @@
 """The monitor's hash table: two-mode sample-and-hold where selected flows come first.
 
-Selected and non-selected flows share one table (MOZART, SOSR 2016, slides 18 to 20). A flow has two buckets of eight
-slots, found from its key; it is inserted in the emptier one. Per crossing packet:
+Selected and non-selected flows share one table (MOZART, SOSR 2016, slides 18 to 20). A flow has two buckets of
+eight slots, found from its key; it is inserted in the emptier one. Per crossing packet:
 
 (a) the flow has an entry: update it, and set its selected bit if the packet is tagged;
-(b) no entry, tagged: insert; where the flow's slots are full evict a non-selected entry (the smallest; in the mode
-    `recent` the one idle for longest); where all are selected, move one of them to its other bucket, and where that
-    is impossible too count `selected_collisions`;
+(b) no entry, tagged: insert; where the flow's slots are full evict the non-selected entry of the lowest rank; where
+    all are selected, move one of them to its other bucket, and where that is impossible too count
+    `selected_collisions`;
 (c) no entry, not tagged: with the sampling probability insert into a free slot, never at a selected entry's expense
-    (in the mode `recent` over the non-selected entry that was idle for longest).
+    (in the mode `recent` always, and over the non-selected entry of the lowest rank where no slot is free).
 
 A reverse tag or an explicit message acts as (a) or (b) without a packet. One number a slot, its rank, says who goes
-first: 0 is free, then by size (or by the time last seen), and all selected entries stand above all others.
+first: 0 is free, and all selected entries stand above all others. The rank of the others is their size in bytes.
+
+In the mode `recent` it is, set whenever the flow sends, the table's clock + the square root of the bytes recorded;
+and the clock follows the ranks of the entries that are evicted: clock += (rank evicted - clock) / 64. So the clock
+overtakes a flow that has gone quiet, the sooner the smaller it was, and no time constant has to fit the traffic
+(GreedyDual, Young 1994, with the size for a cost; docs/recent.md says what else was tried, with figures). A flow that
+only a message announced (HINT) stands above all that are not selected and below all that are: it makes way for a
+tagged flow, so flows that still send lose nothing to those that have ended.
 """
 
 from __future__ import annotations
@@ -80,7 +87,7 @@ class Table:
         self.fp = np.zeros(slots, np.uint64)
         self.rank = np.zeros(slots, np.uint64)
         self.stats = np.zeros((slots, 8), np.int64)
-        self.counters = np.zeros(6, np.int64)
+        self.counters = np.zeros(tk.CLOCK + 1, np.int64)
         # the slots beyond `entries` are never free and never match
         extra = np.arange(slots - entries)
         self.blocked = (extra % buckets + 1) * tk.WAYS - 1 - extra // buckets
@@ -89,11 +96,11 @@ class Table:
     def observe(self, crossings: Crossings) -> None:
         """Take crossings into the table, in order."""
         n = len(crossings) if self.measure.wants_slots else 0
-        slot, fresh = np.empty(n, np.int32), np.empty(n, np.bool_)
+        slot, fresh = np.full(n, -1, np.int32), np.empty(n, np.bool_)
         moves = np.empty((2 * n, 3), np.int32)
         tk.observe(
             crossings.key, crossings.kind, crossings.ip_bytes, crossings.time_ns, crossings.luck,
-            self.fp, self.rank, self.stats, self.counters,
+            self.fp, self.rank, self.stats.reshape(-1), self.counters,
             np.uint64(self.probability * 2**32), self.mode.heeds_tags, self.mode.heeds_hints,
             self.mode.priority, self.mode.recency, slot, fresh, moves, self.entries,
         )  # fmt: skip
@@ -108,13 +115,15 @@ class Table:
         """Report: the selected flows; without coordination all of them."""
         slots = self.occupied()
         if not self.mode.reports_all:
-            slots = slots[self.rank[slots] >= tk.SELECTED]
+            slots = slots[self.rank[slots] >= tk.ANNOUNCED]
         stats = self.stats[slots]
         selected = stats[:, tk.SELECTED_NS] >= 0
         sampled_ns = stats[:, tk.SAMPLED_NS]
         capture = np.where(sampled_ns == PRESERVED_NS, CAPTURES.index("preserved"), (sampled_ns < 0).astype(np.uint8))
         lossless = not (self.counters[tk.REFUSED_SAMPLES] or self.counters[tk.EVICTIONS])
         expected, bound = undercount(self.probability, lossless)
+        if self.mode.recency and not lossless:
+            bound = np.inf  # what was recorded of a flow before it was evicted is gone
         missed = np.where(capture == CAPTURES.index("preserved"), 0.0, expected)
         packets, size = stats[:, tk.PACKETS], stats[:, tk.BYTES]
         mean_bytes = size / np.maximum(packets, 1)
@@ -152,7 +161,7 @@ class Table:
             size = self.stats[slots, tk.BYTES]
             new = self.stats[slots, tk.SAMPLED_NS] != PRESERVED_NS
             keep = slots[(size >= self.preserve_bytes) | (new & (size >= max(self.early_removal_bytes, 1)))]
-        kept, rank = self.fp[keep], self.rank[keep] & ~tk.SELECTED
+        kept, rank = self.fp[keep], self.rank[keep] & ~tk.STANDING
         self.fp[:] = 0
         self.rank[:] = 0
         self.stats[:] = 0

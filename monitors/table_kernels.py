@@ -1,82 +1,110 @@
-"""Hot loops of the two-mode sample-and-hold table (`table.py` says what it is and numbers the rules)."""
+"""Hot loops of the two-mode sample-and-hold table (`table.py` says what it is and numbers the rules).
+
+Crossings are taken in batches of 32. First the slot of each flow of the batch is looked up, so that many lookups
+are on their way at a time and the cache lines of what they find are asked for; of this comes a list of what there is
+to do, which is then done in order. A lookup that the batch itself has outdated is made again. Slots and buckets are
+unsigned, which spares numba the test for negative indices.
+"""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 from ..kernels import inline_kernel, kernel, prefetch
+from .bucket_kernels import WAYS, count_ways, first_way, last_way, least_word, ways_at_least, ways_equal
 
-WAYS = 8  # slots of a bucket: eight 64-bit keys are one cache line
-LOOKAHEAD = 12  # crossings between asking for a bucket's cache lines and using them
+BATCH = np.uint64(32)  # crossings looked up before they are applied
+FAR = 1 << 13  # slots of a table beyond the cache near the core: its lines are asked for ahead
 
 # what may cross a monitor (Crossings.kind)
-PACKET, TAGGED, HINT, SELECT = 0, 1, 2, 3
+PACKET, TAGGED, HINT, SELECT = range(4)
 
-# what a slot counts (columns of `stats`)
-PACKETS, BYTES, FIRST_NS, LAST_NS, SELECTED_NS, PRE_PACKETS, PRE_BYTES, SAMPLED_NS = range(8)
+# what a slot counts (rows of eight words in `stats`)
+COUNTS = 8
+PACKETS, BYTES, FIRST_NS, LAST_NS = map(np.uint64, range(4))
+SELECTED_NS, PRE_PACKETS, PRE_BYTES, SAMPLED_NS = map(np.uint64, range(4, COUNTS))
 
-# what a table counts (entries of `counters`)
-REFUSED_SAMPLES, SELECTED_COLLISIONS, EVICTIONS, MOVES, SELECTED_FLOWS, LOGGED = range(6)
+# what a table counts (entries of `counters`); CLOCK is the clock of the mode `recent`
+REFUSED_SAMPLES, SELECTED_COLLISIONS, EVICTIONS, MOVES, SELECTED_FLOWS, LOGGED, CLOCK = range(7)
 
 VISITS = 96  # buckets searched for room where all slots of a flow are selected: at most two moves
 
+# the rank of a slot: 0 is free; above all others stand the flows that a message announced, and above those the
+# tagged ones
 SELECTED = np.uint64(1 << 63)
-NONE = np.int64(-1)
+ANNOUNCED = np.uint64(1 << 62)
+STANDING = np.uint64(3 << 62)
+NOWHERE = np.uint64(2**64 - 1)
 LOW_HALF = np.uint64(0xFFFFFFFF)
+ZERO, ONE, THREE, FOUR, SEVEN, EIGHT, SIXTEEN = (np.uint64(i) for i in (0, 1, 3, 4, 7, WAYS, 2 * WAYS))
+SHIFT = np.uint64(32)
+
+CLOCK_SHIFT = 6  # the clock follows the ranks of the evicted with a weight of 1/64
+CLOCK_UNITS = 65536.0  # of rank, for one square root of a byte
+
+
+@inline_kernel
+def weight(size):
+    """Return how far above the clock the mode `recent` ranks a flow of `size` bytes."""
+    return np.int64(math.sqrt(size) * CLOCK_UNITS) + 1
+
+
+@inline_kernel
+def advanced(clock, rank):
+    """Return the clock after the eviction of a flow: it follows the ranks of those who go."""
+    return clock + ((np.int64(rank & ~STANDING) - clock) >> CLOCK_SHIFT)
 
 
 @inline_kernel
 def first_bucket(key, buckets):
     """Return the first slot of the first of a key's two buckets."""
-    return np.int64(((key >> np.uint64(32)) * buckets) >> np.uint64(32)) * WAYS
+    return ((key >> SHIFT) * buckets >> SHIFT) * EIGHT
 
 
 @inline_kernel
 def second_bucket(key, buckets):
     """Return the first slot of the second of a key's two buckets (another one, where there are two)."""
-    slot = np.int64(((key & LOW_HALF) * buckets) >> np.uint64(32)) * WAYS
+    slot = ((key & LOW_HALF) * buckets >> SHIFT) * EIGHT
     if slot == first_bucket(key, buckets):
-        slot += WAYS
-        if slot == np.int64(buckets) * WAYS:
-            slot = 0
+        slot += EIGHT
+        if slot == buckets * EIGHT:
+            slot = np.uint64(0)
     return slot
 
 
 @inline_kernel
-def find(fp, slot, key):
-    """Return the slot of a bucket that holds a key, or -1."""
-    found = np.int64(-1)
-    for way in range(WAYS):
-        if fp[slot + way] == key:
-            found = slot + way
-    return found
+def find(fp, one, two, key):
+    """Return the slot of two buckets that holds a key, or NOWHERE.
+
+    Without a branch: whether and in which bucket a key is found cannot be predicted.
+    """
+    found = ways_equal(fp, one, key) | ways_equal(fp, two, key) << EIGHT
+    way = first_way(found | ONE << SIXTEEN)
+    in_two = ZERO - (way >> THREE & ONE)
+    return (one + (in_two & (two - one)) + (way & SEVEN)) | (ZERO - (way >> FOUR))
 
 
 @inline_kernel
 def free_slot(rank, one, two):
-    """Return a free slot of the emptier of two buckets, or -1."""
-    free_one, free_two = 0, 0
-    slot_one, slot_two = np.int64(-1), np.int64(-1)
-    for way in range(WAYS):
-        if rank[one + way] == 0:
-            free_one += 1
-            slot_one = one + way
-        if rank[two + way] == 0:
-            free_two += 1
-            slot_two = two + way
-    return slot_one if free_one >= free_two else slot_two
+    """Return a free slot of the emptier of two buckets, or NOWHERE."""
+    free_one, free_two = ways_equal(rank, one, np.uint64(0)), ways_equal(rank, two, np.uint64(0))
+    slot = NOWHERE
+    if free_one | free_two:
+        if count_ways(free_one) >= count_ways(free_two):
+            slot = one + last_way(free_one)
+        else:
+            slot = two + last_way(free_two)
+    return slot
 
 
 @inline_kernel
 def lowest(rank, one, two):
     """Return the slot of two buckets that goes first: the one with the lowest rank."""
-    best = one
-    for way in range(WAYS):
-        if rank[one + way] < rank[best]:
-            best = one + way
-        if rank[two + way] < rank[best]:
-            best = two + way
-    return best
+    least = min(least_word(rank, one), least_word(rank, two))
+    way_one, way_two = first_way(ways_equal(rank, one, least)), first_way(ways_equal(rank, two, least))
+    return one + way_one if way_one <= way_two else two + way_two
 
 
 @inline_kernel
@@ -85,20 +113,16 @@ def victim(rank, one, two):
 
     Filling both buckets evenly is what keeps the table usable to the last slots (two-choice hashing).
     """
-    selected = 0
-    for way in range(WAYS):
-        selected += (rank[one + way] >= SELECTED) - np.int64(rank[two + way] >= SELECTED)
-    if selected == 0:
-        return lowest(rank, one, two)
-    bucket = one if selected < 0 else two
-    return lowest(rank, bucket, bucket)
+    in_one = count_ways(ways_at_least(rank, one, SELECTED))
+    in_two = count_ways(ways_at_least(rank, two, SELECTED))
+    return lowest(rank, one if in_one <= in_two else two, two if in_two <= in_one else one)
 
 
 @inline_kernel
 def other_bucket(key, slot, buckets):
     """Return the first slot of the bucket that a resident of `slot` could move to."""
     bucket = second_bucket(key, buckets)
-    if bucket == slot - slot % WAYS:
+    if bucket == slot - slot % EIGHT:
         bucket = first_bucket(key, buckets)
     return bucket
 
@@ -107,13 +131,13 @@ def other_bucket(key, slot, buckets):
 def relocate(fp, rank, stats, one, two, crossing, moves, counters):
     """Make room where all slots of a flow are selected, by moving residents to their other buckets.
 
-    Breadth first over the buckets that residents could move to, until one has a slot that is not selected; then
-    the residents on the way move by one step each. Each move is logged in `moves`, where that is not empty, as
-    (crossing, from, to). Returns the slot made free, or -1.
+    Breadth first over the buckets that residents could move to, until one has a slot that is not selected; then the
+    residents on the way move by one step each. Each move is logged in `moves`, where that is not empty, as (crossing,
+    from, to). Returns the slot made free, or NOWHERE.
     """
     buckets = np.uint64(len(fp) // WAYS)
-    bucket = np.empty(VISITS, np.int64)
-    via = np.empty(VISITS, np.int64)  # slot whose resident would move into this bucket
+    bucket = np.empty(VISITS, np.uint64)
+    via = np.empty(VISITS, np.uint64)  # slot whose resident would move into this bucket
     parent = np.empty(VISITS, np.int64)
     bucket[0], bucket[1] = one, two
     parent[0] = parent[1] = -1
@@ -124,11 +148,13 @@ def relocate(fp, rank, stats, one, two, crossing, moves, counters):
         here = bucket[visit]
         target = lowest(rank, here, here)
         if rank[target] < SELECTED:
+            counters[EVICTIONS] += rank[target] != 0
             step = visit
             while parent[step] >= 0:
                 source = via[step]
                 fp[target], rank[target] = fp[source], rank[source]
-                stats[target, :] = stats[source, :]
+                for count in range(COUNTS):
+                    stats[target * EIGHT + np.uint64(count)] = stats[source * EIGHT + np.uint64(count)]
                 if len(moves):
                     moves[counters[LOGGED], 0] = crossing
                     moves[counters[LOGGED], 1] = source
@@ -139,12 +165,13 @@ def relocate(fp, rank, stats, one, two, crossing, moves, counters):
                 step = parent[step]
             return target
         for way in range(WAYS):
-            if known < VISITS and fp[here + way] != 0:  # 0: a slot that is blocked
-                bucket[known] = other_bucket(fp[here + way], here + way, buckets)
-                via[known] = here + way
+            resident = here + np.uint64(way)
+            if known < VISITS and fp[resident] != 0:  # 0: a slot that is blocked
+                bucket[known] = other_bucket(fp[resident], resident, buckets)
+                via[known] = resident
                 parent[known] = visit
                 known += 1
-    return NONE
+    return NOWHERE
 
 
 @kernel
@@ -156,106 +183,149 @@ def observe(
 ):  # fmt: skip
     """Take crossings into a table, in order; `table.Table` numbers the rules that stand at the branches.
 
-    Per crossing i: `key[i]` (uint64), `kind[i]`, `length[i]` (bytes), `time_ns[i]`, `luck[i]` (uint32, uniform). An
-    untagged packet of an absent flow is admitted where luck < chance. Where `slot_out` has room, the slot that
-    crossing i went to (or -1) and whether its flow is new there are written, and the moves between slots.
+    Per crossing i: `key[i]` (uint64), `kind[i]`, `length[i]` (bytes), `time_ns[i]`, `luck[i]` (uint32, uniform).
+    An untagged packet of an absent flow is admitted where luck < chance. `stats` is flat, eight words a slot. Where
+    `slot_out` (full of -1) has room, the slots that crossings went to are written, whether their flows are new
+    there, and the moves between slots.
     """
-    n = len(key)
+    n = np.uint64(len(key))
     tells = len(slot_out) > 0
     counters[LOGGED] = 0
+    clock = counters[CLOCK]
     buckets = np.uint64(len(fp) // WAYS)
-    far = len(fp) > 1 << 15
-    for i in range(n):
-        if far and i + LOOKAHEAD < n:
-            prefetch(fp, first_bucket(key[i + LOOKAHEAD], buckets))
-            prefetch(fp, second_bucket(key[i + LOOKAHEAD], buckets))
-        flow = key[i]
-        what = kind[i]
-        now = time_ns[i]
-        selects = (heeds_tags and (what == TAGGED or what == SELECT)) or (heeds_hints and what == HINT)
-        is_packet = what <= TAGGED
-        if not is_packet and not selects:
-            if tells:
-                slot_out[i] = -1
-            continue
-        one = first_bucket(flow, buckets)
-        slot = find(fp, one, flow)
-        if slot < 0:
-            two = second_bucket(flow, buckets)
-            slot = find(fp, two, flow)
-        if slot >= 0:
-            # (a) the flow has an entry: update it, set its selected bit
-            here = rank[slot]
-            if selects and here < SELECTED:
-                here |= SELECTED
+    far = len(fp) > FAR
+    selecting = np.uint64(0)  # bit k: crossings of kind k select their flow
+    if heeds_tags:
+        selecting |= ONE << np.uint64(TAGGED) | ONE << np.uint64(SELECT)
+    if heeds_hints:
+        selecting |= ONE << np.uint64(HINT)
+    slots = np.empty(BATCH, np.uint64)
+    work = np.empty(BATCH, np.uint64)
+    begin = end = np.uint64(0)
+    while begin < n:
+        if begin == end:
+            end = min(begin + BATCH, n)
+            if far:
+                for i in range(end, min(end + BATCH, n)):
+                    prefetch(fp, first_bucket(key[i], buckets))
+                    prefetch(fp, second_bucket(key[i], buckets))
+        items = np.uint64(0)
+        for i in range(begin, end):
+            one, two = first_bucket(key[i], buckets), second_bucket(key[i], buckets)
+            slot = find(fp, one, two, key[i])
+            what = kind[i]
+            selects = (selecting >> np.uint64(what)) & ONE
+            is_packet = what <= TAGGED
+            work[items] = i
+            slots[items] = slot
+            items += selects | np.uint64(is_packet & ((slot != NOWHERE) | (luck[i] < chance)))
+            if far:
+                absent = ZERO - np.uint64(slot == NOWHERE)
+                prefetch(rank, (one & absent) | (slot & ~absent))
+                prefetch(rank, (two & absent) | (slot & ~absent))
+                prefetch(stats, (slot & ~absent) * EIGHT)
+        skips = items < end - begin
+        begin = end
+        stale = False  # whether flows came into the table since the lookups
+        for item in range(items):
+            i = work[item]
+            slot = slots[item]
+            flow = key[i]
+            what = kind[i]
+            now = time_ns[i]
+            selects = (selecting >> np.uint64(what)) & ONE != 0
+            is_packet = what <= TAGGED
+            if stale and (slot == NOWHERE or fp[slot] != flow):
+                slot = find(fp, first_bucket(flow, buckets), second_bucket(flow, buckets), flow)
+            if slot != NOWHERE:
+                # (a) the flow has an entry: update it, set its selected bit
+                here = rank[slot]
+                row = slot * EIGHT
+                if selects and here < SELECTED:
+                    if here < ANNOUNCED:
+                        stats[row + SELECTED_NS] = now
+                        stats[row + PRE_PACKETS] = stats[row + PACKETS]
+                        stats[row + PRE_BYTES] = stats[row + BYTES]
+                    if what == HINT:
+                        here |= ANNOUNCED
+                    else:
+                        here |= SELECTED
+                        counters[SELECTED_FLOWS] += 1
+                if is_packet:
+                    packets = stats[row + PACKETS]
+                    if packets == 0:
+                        stats[row + FIRST_NS] = now
+                    size = stats[row + BYTES] + length[i]
+                    stats[row + PACKETS] = packets + 1
+                    stats[row + BYTES] = size
+                    stats[row + LAST_NS] = now
+                    if recency:
+                        here = (here & STANDING) | np.uint64(clock + weight(size))
+                    else:
+                        here += np.uint64(length[i])
+                rank[slot] = here
+                if tells:
+                    slot_out[i] = slot
+                    fresh_out[i] = False
+                continue
+            if selects:
+                if what == HINT:
+                    continue
+                # (b) no entry, selected: a free slot, else over the lowest non-selected one
+                one, two = first_bucket(flow, buckets), second_bucket(flow, buckets)
+                slot = free_slot(rank, one, two)
+                if slot == NOWHERE and priority:
+                    slot = victim(rank, one, two)
+                    if rank[slot] < SELECTED:
+                        counters[EVICTIONS] += 1
+                        clock = advanced(clock, rank[slot])
+                    elif counters[SELECTED_FLOWS] < capacity:
+                        slot = relocate(fp, rank, stats, one, two, i, moves, counters)
+                    else:
+                        slot = NOWHERE
+                if slot == NOWHERE:
+                    counters[SELECTED_COLLISIONS] += 1
+                    continue
+            else:
+                # (c) no entry, not selected: with the sampling probability into a free slot
+                if luck[i] >= chance:
+                    continue
+                one, two = first_bucket(flow, buckets), second_bucket(flow, buckets)
+                slot = free_slot(rank, one, two)
+                if slot == NOWHERE and recency:
+                    slot = lowest(rank, one, two)
+                    if rank[slot] < ANNOUNCED:
+                        counters[EVICTIONS] += 1
+                        clock = advanced(clock, rank[slot])
+                    else:
+                        slot = NOWHERE
+                if slot == NOWHERE:
+                    counters[REFUSED_SAMPLES] += 1
+                    continue
+            stale = True
+            size = np.int64(length[i]) if is_packet else np.int64(0)
+            row = slot * EIGHT
+            fp[slot] = flow
+            rank[slot] = np.uint64(clock + weight(size)) if recency else np.uint64(size + 1)
+            stats[row + PACKETS] = 1 if is_packet else 0
+            stats[row + BYTES] = size
+            stats[row + FIRST_NS] = now
+            stats[row + LAST_NS] = now
+            stats[row + SELECTED_NS] = -1
+            stats[row + PRE_PACKETS] = 0
+            stats[row + PRE_BYTES] = 0
+            stats[row + SAMPLED_NS] = -1
+            if selects:
+                rank[slot] |= SELECTED
                 counters[SELECTED_FLOWS] += 1
-                stats[slot, SELECTED_NS] = now
-                stats[slot, PRE_PACKETS] = stats[slot, PACKETS]
-                stats[slot, PRE_BYTES] = stats[slot, BYTES]
-            if is_packet:
-                if stats[slot, PACKETS] == 0:
-                    stats[slot, FIRST_NS] = now
-                stats[slot, PACKETS] += 1
-                stats[slot, BYTES] += length[i]
-                stats[slot, LAST_NS] = now
-                if recency:
-                    here = (here & SELECTED) | np.uint64(now + 1)
-                else:
-                    here += np.uint64(length[i])
-            rank[slot] = here
+                stats[row + SELECTED_NS] = now
+            else:
+                stats[row + SAMPLED_NS] = now
             if tells:
                 slot_out[i] = slot
-                fresh_out[i] = False
-            continue
-        if tells:
-            slot_out[i] = -1
-        if selects:
-            if what == HINT:
-                continue
-            # (b) no entry, selected: a free slot, else over the lowest non-selected one
-            slot = free_slot(rank, one, two)
-            if slot < 0 and priority:
-                slot = victim(rank, one, two)
-                if rank[slot] < SELECTED:
-                    counters[EVICTIONS] += 1
-                elif counters[SELECTED_FLOWS] < capacity:
-                    slot = relocate(fp, rank, stats, one, two, i, moves, counters)
-                else:
-                    slot = NONE
-            if slot < 0:
-                counters[SELECTED_COLLISIONS] += 1
-                continue
-        else:
-            # (c) no entry, not selected: with the sampling probability into a free slot
-            if luck[i] >= chance:
-                continue
-            slot = free_slot(rank, one, two)
-            if slot < 0 and recency:
-                slot = lowest(rank, one, two)
-                if rank[slot] >= SELECTED:
-                    slot = NONE
-                else:
-                    counters[EVICTIONS] += 1
-            if slot < 0:
-                counters[REFUSED_SAMPLES] += 1
-                continue
-        bytes_now = np.int64(length[i]) if is_packet else np.int64(0)
-        fp[slot] = flow
-        rank[slot] = np.uint64(now + 1) if recency else np.uint64(bytes_now)
-        stats[slot, PACKETS] = 1 if is_packet else 0
-        stats[slot, BYTES] = bytes_now
-        stats[slot, FIRST_NS] = now
-        stats[slot, LAST_NS] = now
-        stats[slot, SELECTED_NS] = NONE
-        stats[slot, PRE_PACKETS] = 0
-        stats[slot, PRE_BYTES] = 0
-        stats[slot, SAMPLED_NS] = NONE
-        if selects:
-            rank[slot] |= SELECTED
-            counters[SELECTED_FLOWS] += 1
-            stats[slot, SELECTED_NS] = now
-        else:
-            stats[slot, SAMPLED_NS] = now
-        if tells:
-            slot_out[i] = slot
-            fresh_out[i] = True
+                fresh_out[i] = True
+            if skips:
+                # a packet left off the list may belong to the new flow: look the rest of the batch up again
+                begin = i + ONE
+                break
+    counters[CLOCK] = clock
