@@ -1,0 +1,41 @@
+"""Every benchmark, one after the other; see each file for what it measures and against whom.
+
+usage: python benchmarks/all.py [--quick]      (make bench ARGS=--quick)
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+BENCHMARKS = {
+    "reader.py": ["--packets", "1000000", "--runs", "1"],
+    "sample_and_hold.py": [],
+    "replay.py": ["--packets", "2000000", "--runs", "1"],
+    "quality.py": ["--packets", "1000000"],
+}
+"""Each benchmark, with what makes it quick."""
+
+
+def main() -> int:
+    """Run them all; the exit status counts those that failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small inputs and single runs: do they work at all")
+    args = parser.parse_args()
+    load = os.getloadavg()[0]
+    print(f"load of the machine before: {load:.2f} on {os.cpu_count()} cores")
+    if load > 0.5:
+        print("the machine is busy: ratios still mean something, rates do not")
+    failed = 0
+    for name, quick in BENCHMARKS.items():
+        print(f"\n== {name}", flush=True)
+        failed += subprocess.run([sys.executable, str(HERE / name), *(quick if args.quick else [])]).returncode != 0
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
