@@ -295,7 +295,9 @@ class Entry:
 
     flow: int
     rank: int
-    """Bytes, or in the mode recent the time last seen: who goes first."""
+    """Who goes first among those of the same standing."""
+    standing: int = 0
+    """2: a tag or a message selected it; 1: a hint announced it; 0: neither."""
     packets: list[tuple[int, int]] = field(default_factory=list)
     """(serial, bytes) of each packet recorded."""
     selected_ns: int | None = None
@@ -337,7 +339,7 @@ class PlainTable:
         self.buckets: list[list[Slot]] = [[None] * 8 for _ in range(count)]
         for i in range(count * 8 - self.entries):
             self.buckets[i % count][7 - i // count] = BLOCKED
-        self.collisions = self.refused = self.evictions = self.moves = 0
+        self.collisions = self.refused = self.evictions = self.moves = self.clock = 0
 
     def entries_of(self) -> list[Entry]:
         return [slot for bucket in self.buckets for slot in bucket if isinstance(slot, Entry)]
@@ -370,13 +372,26 @@ class PlainTable:
                 return
             if where is None:
                 return
-            entry = Entry(flow, now + 1 if self.recency else 0, sampled=not selects)
+            entry = Entry(flow, self.rank_of(0), sampled=not selects)
             self.buckets[where[0]][where[1]] = entry
-        if selects and entry.selected_ns is None:
-            entry.selected_ns, entry.pre = now, len(entry.packets)
+        if selects:
+            if entry.standing == 0:
+                entry.selected_ns, entry.pre = now, len(entry.packets)
+            entry.standing = max(entry.standing, 1 if kind == HINT else 2)
         if is_packet:
             entry.packets.append((serial, size))
-            entry.rank = now + 1 if self.recency else entry.rank + size
+            entry.rank = self.rank_of(entry.bytes)
+
+    def rank_of(self, size: int) -> int:
+        """Return the rank of a flow of so many bytes that sends now."""
+        return (self.clock + int(math.sqrt(size) * 65536) if self.recency else size) + 1
+
+    def evict(self, where: tuple[int, int]) -> None:
+        """Count that an entry goes; the clock follows the ranks of those that go."""
+        gone = self.at(where)
+        assert isinstance(gone, Entry)
+        self.evictions += 1
+        self.clock += (gone.rank - self.clock) // 64
 
     def room_for_selected(self, flow: int) -> tuple[int, int] | None:
         """Rule (b)."""
@@ -387,9 +402,9 @@ class PlainTable:
             places = (one, two) if taken[0] == taken[1] else ((one,) if taken[0] < taken[1] else (two,))
             where = self.lowest(*places)
             if not goes_last(self.at(where)):
-                self.evictions += 1
+                self.evict(where)
             else:
-                selected = sum(entry.selected_ns is not None for entry in self.entries_of())
+                selected = sum(entry.standing == 2 for entry in self.entries_of())
                 where = self.relocated(one, two) if selected < self.entries else None
         if where is None:
             self.collisions += 1
@@ -400,10 +415,11 @@ class PlainTable:
         where = self.free(flow)
         if where is None and self.recency:
             where = self.lowest(*self.places(flow))
-            if goes_last(self.at(where)):
-                where = None
+            entry = self.at(where)
+            if isinstance(entry, Entry) and entry.standing == 0:
+                self.evict(where)
             else:
-                self.evictions += 1
+                where = None
         if where is None:
             self.refused += 1
         return where
@@ -440,6 +456,7 @@ class PlainTable:
 
     def shift(self, known: list[Any], number: int, target: tuple[int, int]) -> tuple[int, int]:
         """Move entries one step each, from the far end of the way; returns the slot that is free then."""
+        self.evictions += self.at(target) is not None
         while known[number][2] is not None:
             _, way, parent = known[number]
             source = (known[parent][0], way)
@@ -451,7 +468,7 @@ class PlainTable:
 
 def goes_last(slot: Slot) -> bool:
     """Whether no other flow may take a slot: it is selected, or blocked."""
-    return slot == BLOCKED or (isinstance(slot, Entry) and slot.selected_ns is not None)
+    return slot == BLOCKED or (isinstance(slot, Entry) and slot.standing == 2)
 
 
 def order(slot: Slot) -> tuple[int, int]:
@@ -459,8 +476,8 @@ def order(slot: Slot) -> tuple[int, int]:
     if slot is None:
         return (0, 0)
     if isinstance(slot, Entry):
-        return (1 if slot.selected_ns is not None else 0, slot.rank)
-    return (2, 0)
+        return (slot.standing, slot.rank)
+    return (3, 0)
 
 
 # ------------------------------------------------------------------------------------------------- the replay
@@ -538,7 +555,7 @@ class TaskOracle:
         samples, _, _, recency = MODE_TRAITS[mode]
         probability = self.spec.sampling.probability if samples else 0.0
         if recency:
-            probability = max(probability, 0.3)
+            probability = 1.0
         return Setting(mode, entries, probability, [PlainTable(mode, entries, probability) for _ in self.monitors])
 
     # one packet

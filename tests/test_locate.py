@@ -201,6 +201,6 @@ def test_drops_on_host_links_lie_outside_all_monitors(monkeypatch: pytest.Monkey
 
 def test_drops_after_the_hold_are_true_losses_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """The records go on when the selection has ended, and so does the truth they are compared with."""
-    found = replayed(monkeypatch, flows(12, 3000, 5), {"s2-s3": 0.06}, hold_s=0.05)
+    found = replayed(monkeypatch, flows(12, 3000, 5), {"s2-s3": 0.03}, hold_s=0.05)
     for mode in COORDINATED:
         assert found[mode]["flow_precision"] == 1.0

@@ -93,8 +93,8 @@ def test_the_table_equals_its_plain_twin_slot_by_slot(
 ) -> None:
     table, plain = tables_after(mode, entries, probability, random_crossings(seed, 250, flows, tagged))
     assert contents(table) == plain_contents(plain)
-    counted = [int(table.counters[i]) for i in (tk.SELECTED_COLLISIONS, tk.REFUSED_SAMPLES, tk.MOVES)]
-    assert counted == [plain.collisions, plain.refused, plain.moves]
+    counted = [int(table.counters[i]) for i in (tk.SELECTED_COLLISIONS, tk.REFUSED_SAMPLES, tk.EVICTIONS, tk.MOVES)]
+    assert counted == [plain.collisions, plain.refused, plain.evictions, plain.moves]
     flows_held = [e[0] for e in contents(table) if e]
     assert len(flows_held) == len(set(flows_held)) <= entries
 
@@ -120,11 +120,21 @@ def test_the_table_moves_selected_flows_as_its_twin_does(mode: str) -> None:
 def test_no_flow_makes_a_selected_one_leave(mode: str, entries: int, seed: int) -> None:
     table = Table(MODES[mode], entries, 1.0)
     selected: set[int] = set()
-    for i, crossing in enumerate(random_crossings(seed, 150, 60, 0.5)):
+    some = (c for c in random_crossings(seed, 150, 60, 0.5) if c[1] != HINT)
+    for i, crossing in enumerate(some):
         table.observe(crossings([crossing], i + 1))
         now = {flow for flow, _, _, at, *_ in filter(None, contents(table)) if at is not None}
         assert selected <= now
         selected = now
+
+
+def test_a_flow_that_only_a_hint_announced_makes_way_for_a_tagged_one_and_for_no_other() -> None:
+    table = Table(MODES["recent"], 1, 1.0)
+    table.observe(crossings([(1, PACKET, 100, 0), (1, HINT, 0, 0), (2, PACKET, 5000, 0)]))
+    assert held(table) == {(1, 1, 100)}
+    table.observe(crossings([(3, TAGGED, 40, 0), (4, TAGGED, 40, 0)], 4))
+    assert held(table) == {(3, 1, 40)}
+    assert int(table.counters[tk.SELECTED_COLLISIONS]) == 1
 
 
 def test_a_resident_flow_is_counted_exactly() -> None:

@@ -307,6 +307,18 @@ def test_a_flow_that_sends_nothing_more_is_reached_by_the_message_of_recent_only
     assert captured == {"none": 1, "tag": 0, "two-mode": 0, "mozart": 0, "recent": 1}
 
 
+def test_the_selector_tells_all_of_the_path_also_when_a_link_drops_the_packet_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of three packets the third, which completes the event, is dropped between s2 and s3."""
+    chances = [0.0, 0.0, 0.5, 0.0, 0.0]
+    wanted = [None, None, 2]
+    seed = next(s for s in range(99) if [oracle.dropped_after(i, s, chances) for i in range(3)] == wanted)
+    rows = hand(monkeypatch, flow_of([0, 1, 2]), THIRD, sampling={"probability": 1}, loss={"s2-s3": 0.5}, seed=seed)
+    assert rows["mozart"]["unreachable_captured_flows"] == 0
+    assert rows["recent"]["unreachable_captured_flows"] == 1
+
+
 def test_what_comes_after_a_selection_ended_is_not_pre_event(monkeypatch: pytest.MonkeyPatch) -> None:
     good: dict[str, Any] = {
         "tcp_seq": np.array([7, 7, 7, 8, 100, 200]),
