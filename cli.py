@@ -84,9 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def add_commands(parser: argparse.ArgumentParser, commands: Mapping[str, Command | Group]) -> None:
     """Add the subcommands of a table to a parser."""
-    choices = parser.add_subparsers(
-        title="commands", metavar="COMMAND", required=True, parser_class=LateParser
-    )
+    choices = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=LateParser)
     for name, command in commands.items():
         child = choices.add_parser(name, help=command.help, description=sentence(command.help))
         if isinstance(command, Group):

@@ -48,9 +48,7 @@ class Problems:
         """Raise SpecError, a line for each problem, if there is any."""
         if self.found:
             ordered = sorted(self.found, key=lambda problem: problem[0] or 0)
-            places = [
-                (self.source if line is None else f"{self.source}:{line}", text) for line, text in ordered
-            ]
+            places = [(self.source if line is None else f"{self.source}:{line}", text) for line, text in ordered]
             raise SpecError("\n".join(dict.fromkeys(f"{place}: {text}" for place, text in places)))
 
 
@@ -172,8 +170,7 @@ def _from_yaml(node: Any, line: int, path: str, problems: Problems) -> Node:
         return Node(node.value if node.style else scalar(node.value), line, path)
     if node.id == "sequence":
         items = [
-            _from_yaml(item, item.start_mark.line + 1, f"{path}[{i}]", problems)
-            for i, item in enumerate(node.value)
+            _from_yaml(item, item.start_mark.line + 1, f"{path}[{i}]", problems) for i, item in enumerate(node.value)
         ]
         return Node(items, line, path)
     keys: dict[str, Node] = {}

@@ -48,9 +48,7 @@ class Field:
 
     def __post_init__(self) -> None:
         if self.type not in NOUNS and self.type not in ITEMS:
-            raise ValueError(
-                f"a field cannot be of type {self.type!r}; there are float, int, str, bool and lists"
-            )
+            raise ValueError(f"a field cannot be of type {self.type!r}; there are float, int, str, bool and lists")
 
     @property
     def required(self) -> bool:

@@ -29,9 +29,7 @@ DEVICE = r"[hs][1-9]\d*"
 HOST = r"h[1-9]\d*"
 
 LOSS = Field(float, "probability that the link drops a packet", minimum=0, maximum=1, percent=True)
-PREFIXES = Field(
-    list[str], "the prefixes whose addresses this host stands for", form="prefixes such as 192.0.2.0/24"
-)
+PREFIXES = Field(list[str], "the prefixes whose addresses this host stands for", form="prefixes such as 192.0.2.0/24")
 
 
 def _at(roles: tuple[str, ...], purpose: str) -> Any:
@@ -109,9 +107,7 @@ class Sampling:
             percent=True,
         )
     )
-    epoch_s: float = declared(
-        Field(float, "time after which monitors report and start anew", 30.0, above=0, unit="s")
-    )
+    epoch_s: float = declared(Field(float, "time after which monitors report and start anew", 30.0, above=0, unit="s"))
     early_removal_bytes: int = declared(
         Field(
             int,
@@ -194,9 +190,7 @@ class Task:
     monitor: MonitorSpec
     weight: float = declared(Field(float, "what running the task is worth to the placement", 1.0, above=0))
     max_latency_ms: float | None = declared(
-        Field(
-            float, "greatest latency between selector and monitor; null for any", None, minimum=0, unit="ms"
-        )
+        Field(float, "greatest latency between selector and monitor; null for any", None, minimum=0, unit="ms")
     )
 
 
@@ -443,9 +437,7 @@ def _refuse_repeated_names(sections: list[Section], tasks: tuple[Task, ...]) -> 
     seen: dict[str, int] = {}
     for i, (task, section) in enumerate(zip(tasks, sections, strict=True)):
         if task.name in seen:
-            section.refuse(
-                "name", f"tasks[{seen[task.name]}] is called {task.name} too; give each its own name"
-            )
+            section.refuse("name", f"tasks[{seen[task.name]}] is called {task.name} too; give each its own name")
         elif task.name is not None:
             seen[task.name] = i
 
@@ -454,8 +446,7 @@ def _flat(made: Any, options: Mapping[str, Any] | None = None) -> dict[str, Any]
     """Return the declared keys of an object and its parameters, side by side as in the file."""
     values = {key: getattr(made, key) for key in fields_of(made)}
     return {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in {**values, **(options or {})}.items()
+        key: list(value) if isinstance(value, tuple) else value for key, value in {**values, **(options or {})}.items()
     }
 
 

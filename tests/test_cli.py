@@ -83,9 +83,7 @@ def test_every_command_has_help_of_its_own(words, capsys):
     assert f"usage: mozart {' '.join(words)}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["trace"], ["nonsense"], ["trace", "info"], ["trace", "info", "x", "--no"]]
-)
+@pytest.mark.parametrize("arguments", [[], ["trace"], ["nonsense"], ["trace", "info"], ["trace", "info", "x", "--no"]])
 def test_bad_usage_ends_with_2_and_says_how_it_is_used(arguments, capsys):
     with pytest.raises(SystemExit) as end:
         main(arguments)
@@ -163,9 +161,7 @@ def test_info_of_a_damaged_trace_shows_what_was_read_then_the_damage(trace, caps
 def test_info_of_real_traces_gives_their_published_counts(name, capsys):
     if not (TRACES / name).exists():
         pytest.skip(f"{TRACES / name} is not on this machine")
-    published = {"auckland": (31249, 2580, 87.5, 0.24), "caida": (10000, 3149, 0.024, 0.61)}[
-        name.split("_")[0]
-    ]
+    published = {"auckland": (31249, 2580, 87.5, 0.24), "caida": (10000, 3149, 0.024, 0.61)}[name.split("_")[0]]
     assert run("trace", "info", TRACES / name, "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["packets"], report["flows"]) == published[:2]

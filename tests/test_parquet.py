@@ -95,9 +95,7 @@ def test_other_tools_see_integers_and_addresses_of_16_bytes(tmp_path):
 def test_columns_of_other_integer_types_and_more_columns_are_taken(tmp_path):
     batch = PacketBatch.of(time_ns=[1, 2], ip_bytes=[40, 1500])
     table = parquet.read_table(write(tmp_path / "x.parquet", batch))
-    wide = table.set_column(
-        table.schema.get_field_index("ip_bytes"), "ip_bytes", pa.array([40, 1500], pa.int64())
-    )
+    wide = table.set_column(table.schema.get_field_index("ip_bytes"), "ip_bytes", pa.array([40, 1500], pa.int64()))
     parquet.write_table(wide.append_column("note", pa.array(["a", "b"])), tmp_path / "y.parquet")
     assert_same(read_all(tmp_path / "y.parquet"), batch)
 

@@ -95,9 +95,7 @@ def test_times_beyond_64_bits_are_refused():
         taken(Cut(stretch=1e12))
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"), [(":", (0, None)), ("3:9", (3, 9)), (":9", (0, 9)), ("3:", (3, None))]
-)
+@pytest.mark.parametrize(("text", "expected"), [(":", (0, None)), ("3:9", (3, 9)), (":9", (0, 9)), ("3:", (3, None))])
 def test_packet_ranges_are_read(text, expected):
     assert packet_range(text) == expected
 

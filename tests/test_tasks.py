@@ -455,17 +455,11 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
 
     nothing: dict[str, Any] = {}
     mapping = draw(
-        st.sampled_from(
-            [nothing, {"map": "prefix", "prefixes": {"h1": "10.0.0.0/8", "h2": ["2001:db8::/32"]}}]
-        )
+        st.sampled_from([nothing, {"map": "prefix", "prefixes": {"h1": "10.0.0.0/8", "h2": ["2001:db8::/32"]}}])
     )
-    source = draw(
-        st.sampled_from([nothing, {"trace": "a.pcap"}, {"synthetic": "caida-like", "duration_s": 5}])
-    )
+    source = draw(st.sampled_from([nothing, {"trace": "a.pcap"}, {"synthetic": "caida-like", "duration_s": 5}]))
     return {
-        "topology": draw(
-            st.sampled_from([{"name": "b4"}, {"name": "line", "n": 2, "ecmp": 1.5}, {"name": "x.json"}])
-        ),
+        "topology": draw(st.sampled_from([{"name": "b4"}, {"name": "line", "n": 2, "ecmp": 1.5}, {"name": "x.json"}])),
         "traffic": {**mapping, **source},
         "sampling": {"probability": draw(numbers), "preserve_bytes": draw(st.none() | st.integers(0, 9))},
         "loss": draw(st.dictionaries(st.sampled_from(["s1-s2", "h1-s1", "s10-s9"]), numbers)),
@@ -506,13 +500,7 @@ def test_the_documentation_lists_every_declared_key() -> None:
     for section, made in SECTIONS.items():
         for key, field in fields_of(made).items():
             default = (
-                "required"
-                if field.default is REQUIRED
-                else "null"
-                if field.default is None
-                else f"`{field.default}`"
+                "required" if field.default is REQUIRED else "null" if field.default is None else f"`{field.default}`"
             )
-            rows.append(
-                f"| `{section + '.' if section else ''}{key}` | {field.allowed} | {default} | {field.help} |"
-            )
+            rows.append(f"| `{section + '.' if section else ''}{key}` | {field.allowed} | {default} | {field.help} |")
     assert "\n".join(rows) in (ROOT / "docs" / "task-file.md").read_text(encoding="utf-8")

@@ -56,9 +56,7 @@ def test_b4_latencies_are_those_of_a_globe() -> None:
         ("line,n=1", 1, 1, 1),
     ],
 )
-def test_generated_topologies_have_the_sizes_of_the_textbook(
-    text: str, hosts: int, switches: int, links: int
-) -> None:
+def test_generated_topologies_have_the_sizes_of_the_textbook(text: str, hosts: int, switches: int, links: int) -> None:
     topology = load(text)
     assert (len(topology.hosts), len(topology.switches), len(topology.links)) == (hosts, switches, links)
 
@@ -185,9 +183,7 @@ def test_what_is_no_sound_network_is_refused_by_name(links: list[Link], message:
         (("h1",), ("s01",), "'s01' is no name for a switch"),
     ],
 )
-def test_devices_are_named_as_in_mininet(
-    hosts: tuple[str, ...], switches: tuple[str, ...], message: str
-) -> None:
+def test_devices_are_named_as_in_mininet(hosts: tuple[str, ...], switches: tuple[str, ...], message: str) -> None:
     with pytest.raises(TopologyError, match=message):
         Topology("bad", hosts, switches, (HOST,))
 

@@ -36,9 +36,7 @@ def graphml(
         return "".join(f'<data key="{kind}-{key}">{value}</data>' for key, value in values.items())
 
     body = "".join(f'<node id="{node}">{data("node", values)}</node>' for node, values in nodes.items())
-    body += "".join(
-        f'<edge source="{a}" target="{b}">{data("edge", values)}</edge>' for a, b, values in edges
-    )
+    body += "".join(f'<edge source="{a}" target="{b}">{data("edge", values)}</edge>' for a, b, values in edges)
     head = '<graphml xmlns="http://graphml.graphdrawing.org/xmlns">'
     return f'{head}{keys}<graph edgedefault="{direction}">{body}</graph></graphml>'
 

@@ -144,9 +144,7 @@ def test_figures_are_drawn_as_png_and_pdf_and_the_same_each_time(tmp_path):
     assert sorted(path.name for path in first) == [
         f"{name}.{kind}" for name in ("flow-lengths", "packet-sizes", "rate") for kind in ("pdf", "png")
     ]
-    assert all(
-        a.read_bytes() == b.read_bytes() for a, b in zip(first, draw_trace(info, tmp_path), strict=True)
-    )
+    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(first, draw_trace(info, tmp_path), strict=True))
 
 
 def test_a_trace_of_one_moment_can_be_drawn(tmp_path):

@@ -22,9 +22,7 @@ DATA_CENTRE_MBPS = 10_000.0
 
 def _link_fields(latency_ms: float, rate_mbps: float) -> dict[str, Field]:
     return {
-        "latency_ms": Field(
-            float, "latency of each link between switches", latency_ms, minimum=0.0, unit="ms"
-        ),
+        "latency_ms": Field(float, "latency of each link between switches", latency_ms, minimum=0.0, unit="ms"),
         "rate_mbps": Field(float, "rate of each link between switches", rate_mbps, above=0.0, unit="Mbit/s"),
     }
 
@@ -50,12 +48,8 @@ PARAMETERS: dict[str, dict[str, Field]] = {
 
 FILE_PARAMETERS: dict[str, dict[str, Field]] = {
     ".graphml": {
-        "latency_ms": Field(
-            float, "latency of links for which the file gives none", None, minimum=0.0, unit="ms"
-        ),
-        "rate_mbps": Field(
-            float, "rate of links for which the file gives none", 1_000.0, above=0.0, unit="Mbit/s"
-        ),
+        "latency_ms": Field(float, "latency of links for which the file gives none", None, minimum=0.0, unit="ms"),
+        "rate_mbps": Field(float, "rate of links for which the file gives none", 1_000.0, above=0.0, unit="Mbit/s"),
     },
     ".json": {},
 }
@@ -107,9 +101,7 @@ def _checked(name: str, table: Mapping[str, Field], given: Mapping[str, Any], re
     for key in given:
         if key not in table:
             known = ", ".join(table) or "none"
-            raise TopologyError(
-                f"topology {name} has no parameter {key}{suggestion(key, table)}; there are: {known}"
-            )
+            raise TopologyError(f"topology {name} has no parameter {key}{suggestion(key, table)}; there are: {known}")
     values = {}
     for key, field in table.items():
         try:

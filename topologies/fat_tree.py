@@ -34,7 +34,5 @@ def fat_tree(k: int, latency_ms: float, rate_mbps: float) -> Topology:
         names,
         (*links, *host_links),
         sites={name: layer for layer, row, _ in layers for name in row},
-        positions={
-            name: ((i + 0.5) / len(row), height) for _, row, height in layers for i, name in enumerate(row)
-        },
+        positions={name: ((i + 0.5) / len(row), height) for _, row, height in layers for i, name in enumerate(row)},
     )

@@ -54,9 +54,7 @@ def _read(path: Path) -> Any:
         return networkx.read_graphml(path)
     except OSError as error:
         raise TopologyError(f"{path}: cannot be read: {error}") from None
-    except (
-        Exception
-    ) as error:  # networkx and the XML parser raise whatever a damaged file makes them stumble over
+    except Exception as error:  # networkx and the XML parser raise whatever a damaged file makes them stumble over
         raise TopologyError(f"{path}: not valid GraphML: {error}") from None
 
 
@@ -82,9 +80,7 @@ def _coordinates(nodes: Mapping[str, Mapping[str, Any]], path: Path) -> dict[str
                 _number(data[key], f"{path}: node {node}: {key}") for key in ("Longitude", "Latitude")
             )
             if not (abs(longitude) <= 360 and abs(latitude) <= 90):
-                raise TopologyError(
-                    f"{path}: node {node}: ({longitude}, {latitude}) is no place on the globe"
-                )
+                raise TopologyError(f"{path}: node {node}: ({longitude}, {latitude}) is no place on the globe")
             places[node] = (longitude, latitude)
     return places
 

@@ -46,8 +46,7 @@ def from_json(text: str, source: str = "<text>") -> Topology:
     _keys(document, KEYS, ("switches", "links"), source)
     switches = tuple(_texts(document["switches"], f"{source}: switches"))
     links = tuple(
-        _link(each, f"{source}: links[{i}]")
-        for i, each in enumerate(_list(document["links"], source, "links"))
+        _link(each, f"{source}: links[{i}]") for i, each in enumerate(_list(document["links"], source, "links"))
     )
     if "hosts" in document:
         hosts = tuple(_texts(document["hosts"], f"{source}: hosts"))
@@ -66,9 +65,7 @@ def _keys(table: Any, known: tuple[str, ...], needed: tuple[str, ...], where: st
         raise TopologyError(f"{where}: must be an object with the keys {', '.join(known)}, not {show(table)}")
     for key in table:
         if key not in known:
-            raise TopologyError(
-                f"{where}: unknown key {key!r}{suggestion(key, known)}; keys are {', '.join(known)}"
-            )
+            raise TopologyError(f"{where}: unknown key {key!r}{suggestion(key, known)}; keys are {', '.join(known)}")
     for key in needed:
         if key not in table:
             raise TopologyError(f"{where}: {key} is missing")
@@ -118,9 +115,7 @@ def _places(
     positions = {}
     for device, place in tables["positions"].items():
         if not isinstance(place, list) or len(place) != 2:
-            raise TopologyError(
-                f"{source}: positions.{device} must be a list of two numbers, not {show(place)}"
-            )
+            raise TopologyError(f"{source}: positions.{device} must be a list of two numbers, not {show(place)}")
         x, y = (_number(each, f"{source}: positions.{device}") for each in place)
         positions[device] = (x, y)
     return tables["sites"], positions

@@ -43,9 +43,7 @@ class Clutter:
         beyond = centre[0] - size[0] / 2 < self.left or centre[0] + size[0] / 2 > self.right
         return float(self.weights[inside].sum()) + 1e3 * beyond
 
-    def best_place(
-        self, candidates: Iterable[NDArray[np.float64]], size: tuple[float, float]
-    ) -> NDArray[np.float64]:
+    def best_place(self, candidates: Iterable[NDArray[np.float64]], size: tuple[float, float]) -> NDArray[np.float64]:
         """Return the centre at which a box hides least (the first of equals), and note the box."""
         best = min(candidates, key=lambda centre: self.hidden(centre, size))
         self.add_box(best, size, 2.0)

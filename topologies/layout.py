@@ -30,9 +30,7 @@ def switch_places(topology: Topology, height: float) -> NDArray[np.float64]:
        other, and from links of others.
     """
     places = (
-        _given(topology)
-        if all(s in topology.positions for s in topology.switches)
-        else _by_distance(topology)
+        _given(topology) if all(s in topology.positions for s in topology.switches) else _by_distance(topology)
     )  # 1
     places[:, 0] = _shortened(places[:, 0])  # 2
     for axis, length in ((0, 1.0), (1, height)):  # 3
@@ -43,9 +41,7 @@ def switch_places(topology: Topology, height: float) -> NDArray[np.float64]:
     ends = np.array([(index[x.a], index[x.b]) for x in topology.links if x.a in index and x.b in index])
     in_rows = len(np.unique(places[:, 1])) <= MOST_ROWS
     for _ in range(0 if in_rows or len(places) > MOST_MOVED else 200):  # 4
-        moves = _away_from_each_other(places, least) + _away_from_links(
-            places, ends.reshape(-1, 2), least / 2
-        )
+        moves = _away_from_each_other(places, least) + _away_from_links(places, ends.reshape(-1, 2), least / 2)
         if not moves.any():
             break
         places += moves
@@ -93,9 +89,7 @@ def _away_from_each_other(places: NDArray[np.float64], least: float) -> NDArray[
     return (unit * missing[:, :, None] / 4).sum(axis=1)
 
 
-def _away_from_links(
-    places: NDArray[np.float64], ends: NDArray[np.int64], least: float
-) -> NDArray[np.float64]:
+def _away_from_links(places: NDArray[np.float64], ends: NDArray[np.int64], least: float) -> NDArray[np.float64]:
     """Return the moves that take switches off links that pass nearer than `least` and are not theirs."""
     start, along = places[ends[:, 0]], places[ends[:, 1]] - places[ends[:, 0]]
     length = np.maximum((along**2).sum(axis=1), 1e-12)

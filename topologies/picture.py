@@ -110,9 +110,7 @@ def _has_place_names(topology: Topology) -> bool:
 
 def _draw_links(axes: Any, links: list[Link], places: Places, size: float) -> None:
     for link in links:
-        axes.plot(
-            *_line(places, link), color=GREY, linewidth=1.1 * np.sqrt(size), zorder=2, solid_capstyle="round"
-        )
+        axes.plot(*_line(places, link), color=GREY, linewidth=1.1 * np.sqrt(size), zorder=2, solid_capstyle="round")
 
 
 def _line(places: Places, link: Link) -> tuple[list[float], list[float]]:
@@ -129,9 +127,7 @@ def _load_by_link(topology: Topology, loads: Mapping[str, float]) -> dict[str, f
     return found
 
 
-def _draw_loads(
-    figure: Any, axes: Any, links: list[Link], places: Places, loads: Mapping[str, float]
-) -> None:
+def _draw_loads(figure: Any, axes: Any, links: list[Link], places: Places, loads: Mapping[str, float]) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LinearSegmentedColormap, Normalize
     from matplotlib.ticker import PercentFormatter
@@ -151,9 +147,7 @@ def _draw_loads(
 
 def _draw_switches(axes: Any, places: Places, size: float, clutter: Clutter) -> None:
     points = np.array(list(places.values()))
-    axes.scatter(
-        points[:, 0], points[:, 1], s=230 * size, color=BLUE, edgecolors="white", linewidths=1.0, zorder=4
-    )
+    axes.scatter(points[:, 0], points[:, 1], s=230 * size, color=BLUE, edgecolors="white", linewidths=1.0, zorder=4)
     for switch, (x, y) in places.items():
         clutter.add_box(np.array([x, y]), (2 * RADIUS, 2 * RADIUS), 3.0)
         if len(places) <= MOST_NAMED_SWITCHES:

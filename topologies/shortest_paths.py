@@ -74,9 +74,7 @@ def equal_cost_paths(graph: Graph, a: int, b: int, ecmp: str | float) -> list[tu
     """Return the paths from a to b that count as equally good: best first, then by their nodes."""
     if ecmp == "hops":
         limit = int(graph.fewest_links[a, b])
-        return _first(
-            paths_within(graph.neighbours, graph.cost_links, graph.fewest_links, a, b, limit), MAX_PATHS
-        )
+        return _first(paths_within(graph.neighbours, graph.cost_links, graph.fewest_links, a, b, limit), MAX_PATHS)
     shortest = int(graph.shortest_ns[a, b])
     if ecmp == "none":
         return _first(paths_within(graph.neighbours, graph.cost_ns, graph.shortest_ns, a, b, shortest), 1)

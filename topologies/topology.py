@@ -97,9 +97,7 @@ class Topology:
     def switch_of(self, host: str) -> str:
         """Return the switch that a host is attached to."""
         if host not in self._switch_by_host:
-            raise TopologyError(
-                f"topology {self.name} has no host {host!r}; hosts are {_first_of(self.hosts)}"
-            )
+            raise TopologyError(f"topology {self.name} has no host {host!r}; hosts are {_first_of(self.hosts)}")
         return self._switch_by_host[host]
 
     def link(self, a: str, b: str) -> Link:
@@ -187,9 +185,7 @@ class Topology:
 def with_hosts(switches: tuple[str, ...], each: int = 1) -> tuple[tuple[str, ...], tuple[Link, ...]]:
     """Return hosts h1.. and their links: `each` hosts on every switch, in the switches' order."""
     hosts = tuple(f"h{i}" for i in range(1, each * len(switches) + 1))
-    return hosts, tuple(
-        Link(host, switches[i // each], HOST_LINK_MS, HOST_LINK_MBPS) for i, host in enumerate(hosts)
-    )
+    return hosts, tuple(Link(host, switches[i // each], HOST_LINK_MS, HOST_LINK_MBPS) for i, host in enumerate(hosts))
 
 
 def _first_of(names: tuple[str, ...] | list[str], count: int = 12) -> str:
@@ -200,21 +196,16 @@ def _first_of(names: tuple[str, ...] | list[str], count: int = 12) -> str:
 def _check_devices(topology: Topology) -> None:
     where = f"topology {topology.name}"
     if not topology.switches or not topology.hosts:
-        raise TopologyError(
-            f"{where} has no {'hosts' if topology.switches else 'switches'}; give it at least one"
-        )
+        raise TopologyError(f"{where} has no {'hosts' if topology.switches else 'switches'}; give it at least one")
     if len(topology.devices) > MAX_DEVICES:
         raise TopologyError(
-            f"{where} has {len(topology.devices):,} devices; {MAX_DEVICES:,} is the most, "
-            "as latencies are a matrix"
+            f"{where} has {len(topology.devices):,} devices; {MAX_DEVICES:,} is the most, as latencies are a matrix"
         )
     for kind, letter, names in (("host", "h", topology.hosts), ("switch", "s", topology.switches)):
         seen: set[str] = set()
         for name in names:
             if not re.fullmatch(letter + r"[1-9]\d*", name):
-                raise TopologyError(
-                    f"{where}: {name!r} is no name for a {kind}; names are {letter}1, {letter}2 ..."
-                )
+                raise TopologyError(f"{where}: {name!r} is no name for a {kind}; names are {letter}1, {letter}2 ...")
             if name in seen:
                 raise TopologyError(f"{where} has two devices {name}; give each its own number")
             seen.add(name)
@@ -230,9 +221,7 @@ def _check_links(topology: Topology) -> None:
         if link.a == link.b:
             raise TopologyError(f"{where} goes from a device to itself; remove it")
         if frozenset((link.a, link.b)) in seen:
-            raise TopologyError(
-                f"{where} stands twice; keep one link between two devices, with their joint rate"
-            )
+            raise TopologyError(f"{where} stands twice; keep one link between two devices, with their joint rate")
         if not (math.isfinite(link.latency_ms) and 0 <= link.latency_ms <= 1e6):
             raise TopologyError(f"{where}: latency_ms is {link.latency_ms}; it must be from 0 to 1,000,000")
         if not (math.isfinite(link.rate_mbps) and link.rate_mbps > 0):
@@ -251,8 +240,7 @@ def _check_hosts(topology: Topology) -> None:
         if len(others) != 1 or others[0] in hosts:
             found = " and ".join(others) or "nothing"
             raise TopologyError(
-                f"topology {topology.name}: host {host} is linked to {found}; "
-                "a host has one link, to a switch"
+                f"topology {topology.name}: host {host} is linked to {found}; a host has one link, to a switch"
             )
 
 
@@ -267,6 +255,5 @@ def _check_connected(topology: Topology) -> None:
     lost = [device for i, device in enumerate(topology.devices) if i not in reached]
     if lost:
         raise TopologyError(
-            f"topology {topology.name} is not connected: no path from "
-            f"{topology.switches[0]} to {_first_of(lost)}"
+            f"topology {topology.name} is not connected: no path from {topology.switches[0]} to {_first_of(lost)}"
         )

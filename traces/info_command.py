@@ -85,9 +85,7 @@ def laid_out(rows: Rows, *headers: str) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD, show_header=bool(headers), pad_edge=False, header_style="bold")
     for i, header in enumerate(headers or ("", "")):
-        table.add_column(
-            header, style="" if i else "bold", justify="right" if i and headers else "left", no_wrap=not i
-        )
+        table.add_column(header, style="" if i else "bold", justify="right" if i and headers else "left", no_wrap=not i)
     for row in rows:
         table.add_row(*row)
     return table

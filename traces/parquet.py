@@ -32,9 +32,7 @@ def schema() -> pa.Schema:
             name,
             ADDRESS if words == 2 else pa.from_numpy_dtype(np.dtype(dtype)),
             nullable=False,
-            metadata={
-                "meaning": "address in network order, IPv4 as ::ffff:a.b.c.d" if words == 2 else meaning
-            },
+            metadata={"meaning": "address in network order, IPv4 as ::ffff:a.b.c.d" if words == 2 else meaning},
         )
         for name, (dtype, words, meaning) in COLUMNS.items()
     )
@@ -121,9 +119,7 @@ class ParquetReader:
         with parquet.ParquetFile(path) as file:
             missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
             if missing:
-                raise TraceError(
-                    f"{path}: has no column {', '.join(missing)}; a trace needs {', '.join(COLUMNS)}"
-                )
+                raise TraceError(f"{path}: has no column {', '.join(missing)}; a trace needs {', '.join(COLUMNS)}")
             for rows in file.iter_batches(batch_packets, columns=list(COLUMNS)):
                 self._check_filled(rows, path)
                 batch = from_arrow(rows.cast(schema()))
@@ -134,9 +130,7 @@ class ParquetReader:
     def _check_filled(self, rows: pa.RecordBatch, path: str | Path) -> None:
         empty = [name for name in COLUMNS if rows.column(name).null_count]
         if empty:
-            raise TraceError(
-                f"{path}: column {', '.join(empty)} has empty cells; fill them or drop the packets"
-            )
+            raise TraceError(f"{path}: column {', '.join(empty)} has empty cells; fill them or drop the packets")
 
     def _check_order(self, batch: PacketBatch, path: str | Path) -> None:
         times = np.concatenate(([self._last_ns], batch.time_ns))

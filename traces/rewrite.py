@@ -24,9 +24,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="capture files in order, Parquet columns, or - for standard input",
     )
-    parser.add_argument(
-        "out", metavar="OUT", help="file to write, its suffix says the format; - is standard output"
-    )
+    parser.add_argument("out", metavar="OUT", help="file to write, its suffix says the format; - is standard output")
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
 
 

@@ -32,9 +32,7 @@ class Cut:
         if self.end_s is not None and not self.end_s > self.start_s:
             raise SpecError(f"the slice ends at {self.end_s:g} s, not after its start at {self.start_s:g} s")
         if self.end_packet is not None and self.end_packet <= self.first_packet:
-            raise SpecError(
-                f"packets {self.first_packet}:{self.end_packet} are none; the end must be greater"
-            )
+            raise SpecError(f"packets {self.first_packet}:{self.end_packet} are none; the end must be greater")
         if not 0 < self.stretch < np.inf:
             raise SpecError(f"time cannot be stretched by {self.stretch:g}; give a factor above 0")
 

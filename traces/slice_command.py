@@ -19,9 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLES
     add_output_arguments(parser)
-    parser.add_argument(
-        "--start", type=float, metavar="S", help="first second to take (0 is the first packet)"
-    )
+    parser.add_argument("--start", type=float, metavar="S", help="first second to take (0 is the first packet)")
     parser.add_argument("--end", type=float, metavar="S", help="second to end before")
     parser.add_argument(
         "--packets",
@@ -36,9 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the part of the trace."""
     if args.packets is not None and (args.start is not None or args.end is not None):
-        raise SpecError(
-            "--packets goes without --start and --end: cut by one of them, then the result by the other"
-        )
+        raise SpecError("--packets goes without --start and --end: cut by one of them, then the result by the other")
     check_output(args.out, args.force)
     from .slice import Cut, cut
 

@@ -177,9 +177,7 @@ def write_records(
         code = np.int64(dscp[i]) & 63
         if ipv4:
             low = np.uint64(0xFFFFFFFF)
-            put_ipv4(
-                out, at, np.int64(src_low & low), np.int64(dst_low & low), number, length, code, network, kind
-            )
+            put_ipv4(out, at, np.int64(src_low & low), np.int64(dst_low & low), number, length, code, network, kind)
         else:
             put_ipv6(out, at, number, length, code, network, kind)
             put_address(out, at + 2, src_high, src_low)
