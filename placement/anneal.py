@@ -20,7 +20,7 @@ HOT, COLD = 0.3, 0.01
 """First and last temperature, in units of a mean task's weight."""
 
 HEAVY = 50.0
-"""Weight of a task, and of a module that stays, against one of a mean task's latency in the second aims."""
+"""Weight of a task against a mean task's latency in the second aim."""
 
 SECOND_RUNS = 2
 
@@ -31,7 +31,7 @@ STIFF = 100.0
 def anneal_value(search: Search, layout: Layout, prices: Prices, effort: float, seed: int) -> None:
     """Offer the placement of most value that one run finds from the best so far, in `effort` lengths."""
     weight = float(layout.weight.mean()) if len(layout.weight) else 1.0
-    target = search.bound + search.offset if math.isfinite(search.bound) else math.inf
+    target = search.bound + search.offset
     cost = -search.move_price * layout.bonus
     _run(search, layout, _penalty(layout, prices), cost, 0.0, weight, effort, seed, target, False)
 
@@ -89,12 +89,12 @@ def _run(
 
 
 def anneal_second(search: Search, layout: Layout, prices: Prices) -> None:
-    """Lower the latency of the best placement at its value, and without a kept module moving more."""
+    """Lower the latency of the best placement at its value."""
     pairs_ms = max(search.score.latency_ms, 1e-9)
     heavy = replace(layout, weight=layout.weight * HEAVY)
     weight = float(layout.weight.mean())
     price = weight * len(search.chosen) / pairs_ms
-    cost = -HEAVY * weight * layout.bonus
+    cost = np.zeros(len(layout.device))
     penalty = 3.0 * _penalty(layout, prices)
     for run in range(SECOND_RUNS):
         _run(search, heavy, penalty, cost, price, weight, 1.0, search.seed * 100 + 50 + run, math.inf, True)

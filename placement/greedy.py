@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from .choices import all_choices, capacities
+from .choices import Choices, all_choices, capacities
 from .fitting import Room, emptiest_first, fit_all
 from .problem import Problem
 from .search import Search
@@ -18,22 +20,38 @@ def greedy(search: Search) -> None:
 
 
 def greedy_start(search: Search) -> None:
-    """Offer the placement to keep, with what fits beside it, and the greedy one."""
+    """Offer the greedy placement, or the placement to keep with what fits beside it.
+
+    1. What runs and can go on stays. 2. What ran and cannot goes on with as many modules as possible where they
+    were; 3. then the others, greedily.
+    """
+    if not search.kept:
+        greedy(search)
+        return
     problem = search.problem
-    if search.kept:
-        room = Room(problem, capacities(problem))
-        choices = all_choices(problem)
-        chosen = {}
-        for task, before in search.kept.items():
-            options = choices[task]
-            where = tuple(before.get(m, -1) for m in range(len(problem.tasks[task].modules)))
-            if options and all(d in o for d, o in zip(where, options, strict=True)):
-                alone = tuple((d,) for d in where)
-                if fit_all(room, [task], {task: alone}, lambda t, m, d: d):  # type: ignore[arg-type]
-                    chosen[task] = where
-        rest = [t for t in by_size(problem) if t not in chosen]
-        search.offer(chosen | fit_all(room, rest, choices, emptiest_first(room)))
-    greedy(search)
+    room, choices = Room(problem, capacities(problem)), all_choices(problem)
+    emptiest = emptiest_first(room)
+
+    def kept_first(task: int, module: int, devices: Sequence[int]) -> Sequence[int]:
+        before = search.kept.get(task, {}).get(module)
+        rest = [d for d in emptiest(task, module, devices) if d != before]
+        return [before, *rest] if before in devices else rest
+
+    tasks = by_size(problem)
+    stays = {t: _where_it_was(search, t, choices[t]) for t in search.kept}
+    whole = [t for t in tasks if stays.get(t)]
+    chosen = fit_all(room, whole, [stays.get(t) for t in range(len(tasks))], kept_first)  # 1.
+    for group in ([t for t in tasks if t in search.kept], tasks):  # 2., 3.
+        chosen |= fit_all(room, [t for t in group if t not in chosen], choices, kept_first)
+    search.offer(chosen)
+
+
+def _where_it_was(search: Search, task: int, choices: Choices | None) -> Choices | None:
+    """Return the kept devices of a task as its only choices; None where one of them is none any more."""
+    before = search.kept[task]
+    if choices is None or any(before.get(m) not in devices for m, devices in enumerate(choices)):
+        return None
+    return tuple((before[m],) for m in range(len(choices)))
 
 
 def by_size(problem: Problem) -> list[int]:

@@ -3,6 +3,7 @@
 1. Start from a greedy placement, from the rounded relaxation where it is small, or from the placement to keep.
 2. Prices that are the same on all devices give a bound on the value of any placement (prices.py).
 3. Annealing looks for a placement that reaches the bound (anneal.py): then it is proved optimal.
+   Near a placement to keep, small parts of it are placed anew instead (neighbourhood.py).
 4. Else prices for each device make the bound tighter, and 3. is repeated.
 5. Else the binary program over what is left open decides: a choice whose reduced cost is more than the gap
    between the bound and a better placement is in no better placement, and is left out.
@@ -18,6 +19,7 @@ from .choices import Choices, all_choices, capacities
 from .greedy import greedy_start
 from .layout import Layout
 from .lp_rounding import lp_rounding
+from .neighbourhood import improve_near
 from .prices import Cuts, Prices
 from .search import Search
 from .second_aims import lower_moves_and_latency
@@ -28,6 +30,9 @@ ROUNDED_TASKS = 300
 
 EFFORTS = ((0.25, 1.0), (0.5, 1.0, 2.0, 4.0, 8.0))
 """Lengths of the annealing runs after the first prices, and after those for each device."""
+
+KEPT_ROUNDS = 6
+"""Small parts of a placement to keep that are placed anew, instead of annealing, after each kind of prices."""
 
 
 def priced(search: Search) -> None:
@@ -47,9 +52,13 @@ def _most_value(search: Search, choices: list[Choices | None], layout: Layout) -
     cuts = Cuts(layout, search)
     for alike, efforts in zip((True, False), EFFORTS, strict=True):
         cuts.refine(alike)  # 2., 4.
+        if search.kept:
+            improve_near(search, choices, cuts.best, KEPT_ROUNDS)
+            continue
         for run, effort in enumerate(efforts):  # 3.
             if search.done or not search.left_s:
                 return cuts.best
             anneal_value(search, layout, cuts.best, effort, search.seed * 100 + run)
-    settle(search, choices, layout, cuts.best)  # 5.
+    if not search.kept or len(search.problem.tasks) <= ROUNDED_TASKS:
+        settle(search, choices, layout, cuts.best)  # 5.
     return cuts.best

@@ -103,7 +103,7 @@ class Search:
 
     def tighten(self, bound: float) -> None:
         """Take a proved upper bound on the value, rounded down to a value that weights can add up to."""
-        if self.step:
+        if self.step and math.isfinite(bound):
             bound = math.floor(bound / self.step + EPSILON) * self.step
         self.bound = min(self.bound, bound)
 

@@ -27,5 +27,5 @@ def lower_moves_and_latency(search: Search, choices: list[Choices | None], layou
     if search.done and len(layout.selects) <= EXACT_MODULES:
         model = PlacementModel(search.problem, possible(choices), capacities(search.problem))
         refine(search, model)
-    elif search.chosen and search.left_s and np.any(layout.latency_ms):
+    elif search.chosen and not search.kept and search.left_s and np.any(layout.latency_ms):
         anneal_second(search, layout, prices)

@@ -33,7 +33,8 @@ def settle(search: Search, choices: list[Choices | None], layout: Layout, prices
     for t in program:
         if gain[t] > gap:
             model.y[t].lowBound = 1
-    model.program.setObjective(model.value(search))
+    stay = 0.5 * search.step / max(1, sum(len(before) for before in search.kept.values()))
+    model.program.setObjective(model.value(search) + stay * model.stays(search))
     answer = solve(model.program, search)
     if answer.found:
         search.offer(model.chosen())

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from mozart.placement.algorithms import ALGORITHMS, place
 from mozart.placement.problem import Device, Module, Problem, Task
 from mozart.placement.verify import violations
@@ -89,7 +88,7 @@ def total_latency(problem: Problem, tasks) -> float:
 
 
 @pytest.mark.parametrize("algorithm", EXACT)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 10**6))
 def test_exact_algorithms_equal_brute_force_in_both_aims(algorithm, seed):
     problem = small_problem(seed)
@@ -108,7 +107,7 @@ def test_cbc_finds_the_same(seed):
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 10**6))
 def test_every_algorithm_keeps_every_constraint_and_never_beats_the_optimum(algorithm, seed):
     problem = small_problem(seed)
