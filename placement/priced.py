@@ -31,6 +31,9 @@ ROUNDED_TASKS = 300
 EFFORTS = ((0.25, 1.0), (0.5, 1.0, 2.0, 4.0, 8.0))
 """Lengths of the annealing runs after the first prices, and after those for each device."""
 
+SMALL_EFFORTS = ((0.25,), (0.5,))
+"""The same where the integer program is soon done itself."""
+
 KEPT_ROUNDS = 6
 """Small parts of a placement to keep that are placed anew, instead of annealing, after each kind of prices."""
 
@@ -50,15 +53,19 @@ def priced(search: Search) -> None:
 
 def _most_value(search: Search, choices: list[Choices | None], layout: Layout) -> Prices:
     cuts = Cuts(layout, search)
-    for alike, efforts in zip((True, False), EFFORTS, strict=True):
+    small = len(search.problem.tasks) <= ROUNDED_TASKS
+    for alike, efforts in zip((True, False), SMALL_EFFORTS if small else EFFORTS, strict=True):
         cuts.refine(alike)  # 2., 4.
         if search.kept:
-            improve_near(search, choices, cuts.best, KEPT_ROUNDS)
+            improve_near(search, choices, cuts.best, SMALL_EFFORTS = ((0.25,), (0.5,))
+"""The same where the integer program is soon done itself."""
+
+KEPT_ROUNDS)
             continue
         for run, effort in enumerate(efforts):  # 3.
             if search.done or not search.left_s:
                 return cuts.best
             anneal_value(search, layout, cuts.best, effort, search.seed * 100 + run)
-    if not search.kept or len(search.problem.tasks) <= ROUNDED_TASKS:
+    if small or not search.kept:
         settle(search, choices, layout, cuts.best)  # 5.
     return cuts.best
