@@ -128,6 +128,29 @@ def test_no_flow_makes_a_selected_one_leave(mode: str, entries: int, seed: int) 
         selected = now
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_selected_flows_push_others_out_of_the_last_slots_as_in_the_twin(seed: int) -> None:
+    """Between the selected flows stand others, so that a move may have to end where one of them is."""
+    keys = np.random.default_rng(seed).integers(1, 2**64, 200, np.uint64).tolist()
+    others: list[Crossing] = [(key, PACKET, 100, 0) for key in keys[:136]]
+    selected: list[Crossing] = [(key, TAGGED, 100, 0) for key in keys[136:]]
+    table, plain = tables_after("mozart", 64, 1.0, others + selected)
+    assert contents(table) == plain_contents(plain)
+    assert (int(table.counters[tk.MOVES]), int(table.counters[tk.EVICTIONS])) == (plain.moves, plain.evictions)
+    assert plain.moves > 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_recent_forgets_quiet_flows_as_its_twin_does(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    keys = rng.integers(1, 2**64, 80, np.uint64)[rng.zipf(1.3, 1500) % 80].tolist()
+    sizes = rng.integers(40, 1500, 1500).tolist()
+    table, plain = tables_after("recent", 24, 1.0, [(k, PACKET, s, 0) for k, s in zip(keys, sizes, strict=True)])
+    assert contents(table) == plain_contents(plain)
+    assert int(table.counters[tk.EVICTIONS]) == plain.evictions > 300
+    assert int(table.counters[tk.CLOCK]) == plain.clock
+
+
 def test_a_flow_that_only_a_hint_announced_makes_way_for_a_tagged_one_and_for_no_other() -> None:
     table = Table(MODES["recent"], 1, 1.0)
     table.observe(crossings([(1, PACKET, 100, 0), (1, HINT, 0, 0), (2, PACKET, 5000, 0)]))
