@@ -1,8 +1,9 @@
 """Placement against its bars: time to a proof, gap after four seconds, model building, beside the peers.
 
-usage: python benchmarks/placement.py [--tasks 50,200] [--seeds 1,2,3,4,5,6] [--topo b4] [--time-limit 60]
-[--peers cbc,highs,cp-sat,greedy]. The peers but greedy solve the plain pairwise model of the same instances, on one thread, for the
-most tasks only; CP-SAT takes part where `ortools` is installed. Prints one line for each instance and algorithm.
+usage: python benchmarks/placement.py [--tasks 50,200] [--seeds 1,2,3,4,5,6] [--topo b4] [--latency MS]
+[--peers cbc,highs,cp-sat,greedy] [--time-limit 60]. The peers but greedy solve the plain pairwise model of the same
+instances, on one thread, for the most tasks only; CP-SAT takes part where `ortools` is installed. Prints one line
+for each instance and algorithm.
 """
 
 from __future__ import annotations

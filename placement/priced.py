@@ -57,10 +57,7 @@ def _most_value(search: Search, choices: list[Choices | None], layout: Layout) -
     for alike, efforts in zip((True, False), SMALL_EFFORTS if small else EFFORTS, strict=True):
         cuts.refine(alike)  # 2., 4.
         if search.kept:
-            improve_near(search, choices, cuts.best, SMALL_EFFORTS = ((0.25,), (0.5,))
-"""The same where the integer program is soon done itself."""
-
-KEPT_ROUNDS)
+            improve_near(search, choices, cuts.best, KEPT_ROUNDS)
             continue
         for run, effort in enumerate(efforts):  # 3.
             if search.done or not search.left_s:
