@@ -4,7 +4,7 @@
  * Lookups go ahead of their use in batches, with the cache lines of what they find asked for. Explicit vector
  * instructions where the processor has them.
  *
- *   gcc -O3 -march=native -shared -fPIC -o sample_and_hold.so sample_and_hold.c -lm
+ *   gcc -O3 -march=native -fno-math-errno -shared -fPIC -o sample_and_hold.so sample_and_hold.c -lm
  *
  * Out of scope: log of moves and slots for the measures (the benchmark's measure is the volume).
  */

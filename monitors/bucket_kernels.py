@@ -48,22 +48,22 @@ def _comparison(predicate: str) -> Callable[..., Any]:
 
 
 @intrinsic
-def ways_equal(typing_context, array, start, word):  # type: ignore[no-untyped-def]
+def ways_equal(typing_context, array, start, word):
     """Return the mask of the ways whose word, of the eight in `array` from `start` on, equals `word`."""
     return types.uint64(array, types.uint64, types.uint64), _comparison("==")
 
 
 @intrinsic
-def ways_at_least(typing_context, array, start, word):  # type: ignore[no-untyped-def]
+def ways_at_least(typing_context, array, start, word):
     """Return the mask of the ways whose word, of the eight in `array` from `start` on, is at least `word`."""
     return types.uint64(array, types.uint64, types.uint64), _comparison(">=")
 
 
 @intrinsic
-def least_word(typing_context, array, start):  # type: ignore[no-untyped-def]
+def least_word(typing_context, array, start):
     """Return the lowest of the eight words of `array` from `start` on."""
 
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, arguments):
         words = _load(context, builder, signature.args[0], *arguments)
         kind = ir.FunctionType(_WORD, [_BUCKET])
         reduce = cgutils.get_or_insert_function(builder.module, kind, "llvm.vector.reduce.umin.v8i64")
@@ -73,30 +73,30 @@ def least_word(typing_context, array, start):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def first_way(typing_context, mask):  # type: ignore[no-untyped-def]
+def first_way(typing_context, mask):
     """Return the first way of a mask that is not empty; 64 for an empty one."""
 
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, arguments):
         return builder.cttz(arguments[0], ir.IntType(1)(0))
 
     return types.uint64(types.uint64), codegen
 
 
 @intrinsic
-def last_way(typing_context, mask):  # type: ignore[no-untyped-def]
+def last_way(typing_context, mask):
     """Return the last way of a mask, which must not be empty."""
 
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, arguments):
         return builder.sub(_WORD(63), builder.ctlz(arguments[0], ir.IntType(1)(0)))
 
     return types.uint64(types.uint64), codegen
 
 
 @intrinsic
-def count_ways(typing_context, mask):  # type: ignore[no-untyped-def]
+def count_ways(typing_context, mask):
     """Return the number of ways in a mask."""
 
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, arguments):
         return builder.ctpop(arguments[0])
 
     return types.uint64(types.uint64), codegen

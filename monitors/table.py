@@ -122,8 +122,8 @@ class Table:
         capture = np.where(sampled_ns == PRESERVED_NS, CAPTURES.index("preserved"), (sampled_ns < 0).astype(np.uint8))
         lossless = not (self.counters[tk.REFUSED_SAMPLES] or self.counters[tk.EVICTIONS])
         expected, bound = undercount(self.probability, lossless)
-        if self.mode.recency and not lossless:
-            bound = np.inf  # what was recorded of a flow before it was evicted is gone
+        if not lossless:
+            bound = np.inf  # what was refused, or recorded and then evicted, is not known any more
         missed = np.where(capture == CAPTURES.index("preserved"), 0.0, expected)
         packets, size = stats[:, tk.PACKETS], stats[:, tk.BYTES]
         mean_bytes = size / np.maximum(packets, 1)
@@ -140,7 +140,7 @@ class Table:
             pre_packets=np.where(selected, stats[:, tk.PRE_PACKETS], packets),
             pre_bytes=np.where(selected, stats[:, tk.PRE_BYTES], size),
             missed_packets=missed,
-            missed_packets_bound=np.where(missed == 0, 0.0, bound),
+            missed_packets_bound=np.where(capture == CAPTURES.index("preserved"), 0.0, bound),
             estimate_bytes=size + np.where(capture == CAPTURES.index("sampled"), missed, 0.0) * mean_bytes,
             measured=self.measure.columns(slots),
         )
