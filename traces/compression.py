@@ -1,24 +1,27 @@
 """Open a trace file, compressed or not, as one stream of plain bytes.
 
 The first bytes tell the compression, never the name. gzip files of several members and zstd files of several
-frames are read to their end. What is damaged or cut off gives all bytes up to the damage, then a TraceError.
+frames are read to their end. What is damaged or cut off gives all bytes up to the damage, then a TraceError;
+only a pipe, which cannot be read again, may lose up to one piece of plain bytes before damage within it.
 """
 
 from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 from ..errors import TraceError
 
-PIECE_BYTES = 32 * 1024
-"""How much is decompressed at once; damage within the data loses no more than one piece before it."""
+PIECE_BYTES = 64 * 1024
+"""How much is read or decompressed at once."""
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-ZSTD_SKIPPABLE = bytes(range(0x50, 0x60))
+SKIPPABLE, SKIPPABLE_REST = bytes(range(0x50, 0x60)), b"\x2a\x4d\x18"
+MOST_ZSTD_BLOCK_BYTES = 128 * 1024
+CUT_OFF = "the file ends too early"
 
 
 class ByteStream(Protocol):
@@ -31,14 +34,27 @@ class ByteStream(Protocol):
         """Close the file."""
 
 
-class Rejoined(io.RawIOBase):
-    """A stream whose first bytes have been looked at, whole again; it also works for pipes, which cannot
-    seek."""
+class Damage(Exception):
+    """The compressed bytes are wrong, at the byte `at` of the file."""
 
-    def __init__(self, head: bytes, rest: BinaryIO) -> None:
-        self._head = head
-        self._rest = rest
+    def __init__(self, at: int, what: object) -> None:
+        super().__init__(what)
+        self.at = at
+
+
+class Source(io.RawIOBase):
+    """A file whose first bytes have been looked at, whole again; it also works for pipes, which cannot seek."""
+
+    def __init__(self, file: io.FileIO, head_bytes: int) -> None:
+        self._file = file
+        self._start = file.tell() if file.seekable() else None
+        self._head = b""
+        while len(self._head) < head_bytes and (more := file.read(head_bytes - len(self._head))):
+            self._head += more
+        self.head = self._head
+        """The first bytes."""
         self.taken = 0
+        """How many bytes have been read."""
 
     def readable(self) -> bool:
         """Say that this can be read."""
@@ -51,167 +67,165 @@ class Rejoined(io.RawIOBase):
             buffer[:count] = self._head[:count]
             self._head = self._head[count:]
         else:
-            count = self._rest.readinto(buffer)  # type: ignore[attr-defined]
+            count = self._file.readinto(buffer)
         self.taken += count
         return count
 
-    def close(self) -> None:
-        """Close the file behind."""
-        if not self.closed:
-            self._rest.close()
-        super().close()
+    def exactly(self, count: int) -> bytes:
+        """Read a number of bytes; raise Damage where the file ends before."""
+        data = b""
+        while len(data) < count:
+            more = self.read(count - len(data))
+            if not more:
+                raise Damage(self.taken, CUT_OFF)
+            data += more
+        return data
 
-
-class ZstdFrames(io.RawIOBase):
-    """Compressed bytes on their way to the decompressor, watched: did they end at the end of a frame?
-
-    The decompressor takes the end of its input for the end of the data, wherever it is. This follows the
-    headers of frames and blocks (RFC 8878, 3.1) and jumps over their contents.
-    """
-
-    def __init__(self, source: BinaryIO) -> None:
-        self._source = source
-        self._header = b""
-        self._wanted = 4
-        self._jump = 0
-        self._next = self._frame
-        self._checksum = False
-
-    @property
-    def complete(self) -> bool:
-        """Whether everything read so far ends where a frame ends."""
-        return self._next == self._frame and not self._header and not self._jump
-
-    def readable(self) -> bool:
-        """Say that this can be read."""
+    def go_back(self, place: int) -> bool:
+        """Go back to a byte of the file; return whether it can be read again."""
+        if self._start is None:
+            return False
+        self._file.seek(self._start + place)
+        self._head, self.taken = b"", place
         return True
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Pass bytes on, and follow the frames in them."""
-        count: int = self._source.readinto(buffer)  # type: ignore[attr-defined]
-        at = 0
-        while at < count:
-            step = min(self._jump, count - at)
-            self._jump -= step
-            at += step
-            piece = bytes(buffer[at : min(at + self._wanted - len(self._header), count)]) if not self._jump else b""
-            self._header += piece
-            at += len(piece)
-            if len(self._header) == self._wanted:
-                header, self._header = self._header, b""
-                self._next(header)
-        return count
-
     def close(self) -> None:
         """Close the file behind."""
         if not self.closed:
-            self._source.close()
+            self._file.close()
         super().close()
 
-    def _expect(self, wanted: int, then) -> None:  # type: ignore[no-untyped-def]
-        self._wanted, self._next = wanted, then
 
-    def _frame(self, magic: bytes) -> None:
-        self._expect(4, self._skippable) if magic != ZSTD_MAGIC else self._expect(1, self._descriptor)
+def zstd_frames(source: Source) -> Iterator[bytes]:
+    """Give the plain bytes of zstd frames, one after the other.
 
-    def _skippable(self, size: bytes) -> None:
-        self._jump = int.from_bytes(size, "little")
-        self._expect(4, self._frame)
+    Follows the frames (RFC 8878, 3.1) and hands over one block at a time: so a block that is damaged takes no
+    other with it, and where the file is cut off is known, which the decompressor does not tell.
+    """
+    import zstandard
 
-    def _descriptor(self, descriptor: bytes) -> None:
-        flags = descriptor[0]
-        single_segment = flags >> 5 & 1
-        self._checksum = bool(flags & 4)
-        content_size = (single_segment, 2, 4, 8)[flags >> 6]
-        self._jump = (1 - single_segment) + (0, 1, 2, 4)[flags & 3] + content_size
-        self._expect(3, self._block)
+    library = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+    while begin := source.read(1):
+        magic = begin + source.exactly(3)
+        if magic[1:] == SKIPPABLE_REST and magic[:1] in SKIPPABLE:
+            left = int.from_bytes(source.exactly(4), "little")
+            while left:
+                left -= len(source.exactly(min(left, PIECE_BYTES)))
+            continue
+        at = source.taken - 4
+        if magic != ZSTD_MAGIC:
+            raise Damage(at, f"no frame begins with {magic.hex(' ')}")
+        frame = library.decompressobj()
+        for at, pressed in _parts_of_frame(source):
+            try:
+                plain = frame.decompress(pressed)
+            except zstandard.ZstdError as error:
+                raise Damage(at, error) from error
+            yield plain
 
-    def _block(self, header: bytes) -> None:
+
+def _parts_of_frame(source: Source) -> Iterator[tuple[int, bytes]]:
+    """Give the header, the blocks and the checksum of a zstd frame, whose magic has been read; and where each
+    begins."""
+    at = source.taken - len(ZSTD_MAGIC)
+    descriptor = source.exactly(1)
+    single_segment, has_checksum = descriptor[0] >> 5 & 1, descriptor[0] & 4
+    content_size_bytes = (single_segment, 2, 4, 8)[descriptor[0] >> 6]
+    rest = (1 - single_segment) + (0, 1, 2, 4)[descriptor[0] & 3] + content_size_bytes
+    yield at, ZSTD_MAGIC + descriptor + source.exactly(rest)
+    last = 0
+    while not last:
+        at = source.taken
+        header = source.exactly(3)
         value = int.from_bytes(header, "little")
-        repeated = value >> 1 & 3 == 1
-        self._jump = 1 if repeated else value >> 3
-        if value & 1:
-            self._jump += 4 * self._checksum
-            self._expect(4, self._frame)
+        last, kind, size = value & 1, value >> 1 & 3, value >> 3
+        if kind == 3 or size > MOST_ZSTD_BLOCK_BYTES:
+            raise Damage(at, "no block has such a header")
+        yield at, header + source.exactly(1 if kind == 1 else size)
+    if has_checksum:
+        yield source.taken, source.exactly(4)
 
 
-class Members:
-    """The plain bytes of gzip members or xz streams, one after the other; zeros between them are padding."""
-
-    def __init__(self, make: Callable[[], Any], source: Rejoined) -> None:
-        self._make = make
-        self._source = source
-        self._decompressor = make()
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Decompress into a buffer; return the bytes written, 0 at the end.
-
-        Raises EOFError where a member is cut off.
-        """
-        while True:
+def members(make: Callable[[], Any], source: Source) -> Iterator[bytes]:
+    """Give the plain bytes of gzip members or xz streams, one after the other; zeros between them are padding."""
+    pressed = source.read(PIECE_BYTES) or b""
+    while pressed:
+        member = piece = source.taken - len(pressed)
+        given = 0
+        decompressor = make()
+        while not decompressor.eof:
+            try:
+                plain = decompressor.decompress(pressed, PIECE_BYTES)
+            except Exception as error:  # each library has its own errors, some of them OSErrors
+                yield from _byte_by_byte(make(), source, member, piece, given)
+                raise Damage(source.taken, error) from error
+            given += len(plain)
+            yield plain
             pressed = b""
-            if self._decompressor.eof:
-                pressed = self._between_members(self._decompressor.unused_data)
-                if not pressed:
-                    return 0
-                self._decompressor = self._make()
-            elif self._decompressor.needs_input:
-                pressed = self._source.read(PIECE_BYTES) or b""
-                if not pressed:
-                    raise EOFError("the file ends too early")
-            plain = self._decompressor.decompress(pressed, len(buffer))
-            if plain:
-                buffer[: len(plain)] = plain
-                return len(plain)
+            if decompressor.needs_input and not decompressor.eof:
+                piece = source.taken
+                pressed = source.read(PIECE_BYTES) or b""
+                if not pressed and not plain:
+                    raise Damage(piece, CUT_OFF)
+        pressed = decompressor.unused_data
+        while not (pressed := pressed.lstrip(b"\0")) and (more := source.read(PIECE_BYTES)):
+            pressed = more
 
-    def _between_members(self, pressed: bytes) -> bytes:
-        """Return the beginning of the next member, b"" at the end of the file."""
-        while not (begun := pressed.lstrip(b"\0")):
-            pressed = self._source.read(PIECE_BYTES) or b""
-            if not pressed:
-                return b""
-        return begun
 
-    def close(self) -> None:
-        """Do nothing: who made this closes the source."""
+def _byte_by_byte(decompressor: Any, source: Source, member: int, piece: int, given: int) -> Iterator[bytes]:
+    """Decompress a member once more, from the byte `piece` on one byte at a time, up to the damage.
+
+    A decompressor that fails keeps what it made in that call; so it comes out, but for the plain bytes `given`
+    before. Leaves the source behind the byte where it fails. Of a pipe nothing comes.
+    """
+    failed = source.taken
+    if not source.go_back(member):
+        return
+    while source.taken < failed:
+        pressed = source.read(1 if source.taken >= piece else min(PIECE_BYTES, piece - source.taken)) or b""
+        more = True
+        while more:
+            try:
+                plain = decompressor.decompress(pressed, PIECE_BYTES)
+            except Exception:  # the same error again, which the caller has
+                return
+            yield plain[given:]
+            given = max(given - len(plain), 0)
+            pressed = b""
+            more = not (decompressor.needs_input or decompressor.eof)
 
 
 class Decompressed:
-    """The plain bytes of a compressed file; whatever the decompressor raises becomes a TraceError."""
+    """The plain bytes of a compressed file; damage becomes a TraceError that names the file and the byte."""
 
-    def __init__(self, name: str, kind: str, stream: Any, source: Rejoined, frames: ZstdFrames | None = None) -> None:
+    def __init__(self, name: str, kind: str, pieces: Iterator[bytes], source: Source) -> None:
         self._name = name
         self._kind = kind
-        self._stream = stream
+        self._pieces = pieces
         self._source = source
-        self._frames = frames
+        self._piece = memoryview(b"")
 
     def readinto(self, buffer: memoryview) -> int:
         """Decompress up to one piece into a buffer; return the bytes written, 0 at the end."""
         try:
-            count: int = self._stream.readinto(buffer[:PIECE_BYTES])
-        except OSError as error:
-            if error.errno is not None:  # the disk, not the data
-                raise
-            raise self._damage(str(error)) from error
-        except Exception as error:  # each library has its own errors: zlib's, lzma's, zstandard's, EOFError
-            raise self._damage(str(error)) from error
-        if count == 0 and self._frames is not None and not self._frames.complete:
-            raise self._damage("the file ends too early")
+            while not self._piece:
+                self._piece = memoryview(next(self._pieces))
+        except StopIteration:
+            return 0
+        except Damage as damage:
+            raise TraceError(
+                f"{self._name}: the {self._kind} data is damaged or cut off at byte {damage.at} of the "
+                f"compressed file: {damage}. What can be read before it was read; get a whole copy of the "
+                "file for the rest"
+            ) from damage
+        count = min(len(buffer), len(self._piece))
+        buffer[:count] = self._piece[:count]
+        self._piece = self._piece[count:]
         return count
 
     def close(self) -> None:
-        """Close the decompressor and the file."""
-        self._stream.close()
+        """Close the file."""
         self._source.close()
-
-    def _damage(self, what: str) -> TraceError:
-        return TraceError(
-            f"{self._name}: the {self._kind} data is damaged or cut off near byte "
-            f"{self._source.taken} of the "
-            f"compressed file: {what}. Everything before it was read; get a whole copy of the "
-            f"file for the rest"
-        )
 
 
 def open_stream(path: str) -> ByteStream:
@@ -222,31 +236,19 @@ def open_stream(path: str) -> ByteStream:
     name = "standard input" if path == "-" else path
     try:
         file = io.FileIO(sys.stdin.fileno() if path == "-" else path, closefd=path != "-")
-        head = _first_bytes(file, 6)
+        source = Source(file, head_bytes=6)
     except OSError as error:
         raise TraceError(f"{name}: cannot open the trace: {error.strerror}") from error
-    source = Rejoined(head, file)
+    head = source.head
     if head.startswith(b"\x1f\x8b"):
         from isal import igzip_lib
 
         gzip = partial(igzip_lib.IgzipDecompressor, flag=igzip_lib.DECOMP_GZIP)
-        return Decompressed(name, "gzip", Members(gzip, source), source)
+        return Decompressed(name, "gzip", members(gzip, source), source)
     if head.startswith(b"\xfd7zXZ\x00"):
         import lzma
 
-        return Decompressed(name, "xz", Members(lzma.LZMADecompressor, source), source)
-    if head.startswith(ZSTD_MAGIC) or (head[1:4] == b"\x2a\x4d\x18" and head[0] in ZSTD_SKIPPABLE):
-        import zstandard
-
-        frames: Any = ZstdFrames(source)  # type: ignore[arg-type]
-        decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
-        stream = decompressor.stream_reader(frames, read_across_frames=True)
-        return Decompressed(name, "zstd", stream, source, frames)
+        return Decompressed(name, "xz", members(lzma.LZMADecompressor, source), source)
+    if head.startswith(ZSTD_MAGIC) or (head[1:4] == SKIPPABLE_REST and head[:1] in SKIPPABLE):
+        return Decompressed(name, "zstd", zstd_frames(source), source)
     return source
-
-
-def _first_bytes(file: BinaryIO, wanted: int) -> bytes:
-    head = b""
-    while len(head) < wanted and (more := file.read(wanted - len(head))):
-        head += more
-    return head
