@@ -61,6 +61,7 @@ def test_table_equals_a_dictionary(packets: int, flows: int, seed: int, batch_pa
     expected = counted_by_dictionary(batch)
     assert len(table) == len(expected)
     assert rows_of(table) == list(expected.items())
+    assert sorted(table.packets().tolist()) == sorted(counts[0] for counts in expected.values())
 
 
 def test_flows_beyond_one_piece_of_rows() -> None:
@@ -100,5 +101,5 @@ def test_more_packets_than_32_bits_hold(wraps: int) -> None:
         table._entries[slot + flow_kernels.PACKETS_AND_ROW] |= np.uint64(0xFFFFFFFF << 32)
         table.add(batch)
     expected = 1 if wraps == 0 else wraps << 32
-    assert table.to_columns()["packets"].tolist() == [expected]
+    assert table.to_columns()["packets"].tolist() == table.packets().tolist() == [expected]
     assert table.to_columns()["bytes"].tolist() == [int(batch.ip_bytes[0]) * (wraps + 1)]

@@ -99,7 +99,7 @@ class TraceInfo:
 
     def flow_packets(self) -> NDArray[np.int64]:
         """Return the packets of every flow, sorted."""
-        return np.sort(np.asarray(self.flows.to_columns()["packets"]).astype(np.int64))
+        return np.sort(self.flows.packets().astype(np.int64))
 
     def report(self, skipped: dict[str, int], reordered: int) -> dict[str, Any]:
         """Return all figures by name, as `mozart trace info --json` shows them; the unknown is None."""
