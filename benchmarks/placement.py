@@ -2,26 +2,27 @@
 
 usage: python benchmarks/placement.py [--tasks 50,200] [--seeds 1,2,3,4,5,6] [--topo b4] [--latency MS]
 [--peers cbc,highs,cp-sat,greedy] [--time-limit 60]. The peers but greedy solve the plain pairwise model of the same
-instances, on one thread, for the most tasks only; CP-SAT takes part where `ortools` is installed. Prints one line
+instances, on one thread, for the most tasks only; cp-sat needs `ortools`. Prints one line
 for each instance and algorithm.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 
-try:  # before pulp, which loads HiGHS in a way that this one cannot follow
-    from ortools.sat.python import cp_model
-except ImportError:
-    cp_model = None
 import pulp
 from mozart.placement.algorithms import place
 from mozart.placement.choices import all_choices, capacities, demands
 from mozart.placement.generated import generate
 from mozart.placement.model import PlacementModel, possible
-from mozart.placement.problem import Problem
+from mozart.placement.problem import Problem, to_json
 from mozart.topologies.catalogue import load
 
 
@@ -64,8 +65,6 @@ def run_peer(name: str, problem: Problem, limit_s: float) -> tuple[float, bool]:
     if name == "greedy":
         return place(problem, "greedy").value, False
     if name == "cp-sat":
-        if cp_model is None:
-            return 0.0, False
         return run_cp_sat(problem, limit_s)
     model = pairwise(problem)
     options = {"msg": False, "timeLimit": limit_s, "threads": 1}
@@ -74,33 +73,14 @@ def run_peer(name: str, problem: Problem, limit_s: float) -> tuple[float, bool]:
 
 
 def run_cp_sat(problem: Problem, limit_s: float) -> tuple[float, bool]:
-    """Solve the pairwise model with CP-SAT; demands in hundredths, which the generator's are whole numbers of."""
-    model, loads, ys = cp_model.CpModel(), [[[] for _ in problem.devices] for _ in range(2)], []
-    for task in problem.tasks:
-        y, x = model.new_bool_var(""), []
-        ys.append(y)
-        for module, asks in zip(task.modules, demands(task), strict=True):
-            mine = {problem.index[c]: model.new_bool_var("") for c in module.candidates}
-            x.append(mine)
-            model.add(sum(mine.values()) == y)
-            for d, v in mine.items():
-                for r in range(2):
-                    loads[r][d].append(round(100 * asks[r]) * v)
-        for first, mine in zip(task.modules, x, strict=True):
-            for second, others in zip(task.modules, x, strict=True):
-                if (first.role, second.role) == ("selector", "monitor"):
-                    for d, v in mine.items():
-                        for e, w in others.items():
-                            if problem.latency_ms[d, e] > task.max_latency_ms:
-                                model.add_bool_or([v.negated(), w.negated()])
-    for r, room in enumerate(capacities(problem)):
-        for d, terms in enumerate(loads[r]):
-            model.add(sum(terms) <= int(100 * room[d] + 1e-6))
-    model.maximize(sum(ys))
-    solver = cp_model.CpSolver()
-    solver.parameters.max_time_in_seconds, solver.parameters.num_workers = limit_s, 1
-    status = solver.solve(model)
-    return solver.objective_value, status == cp_model.OPTIMAL
+    """Run CP-SAT in a process of its own: its library and HiGHS's cannot be loaded into one."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(to_json(problem), file)
+        file.flush()
+        command = [sys.executable, str(Path(__file__).with_name("placement_cp_sat.py")), file.name, str(limit_s)]
+        answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    value, proved = answer.split()
+    return float(value), proved == "True"
 
 
 def main() -> None:
