@@ -7,37 +7,40 @@ need is loaded when they are called, because the command line must answer before
 
 from __future__ import annotations
 
+import importlib
 import sys
 import types
-from collections.abc import Callable
 from typing import Any
 
 from ._version import __version__ as __version__
 
 
-class _Package(types.ModuleType):
-    """The package itself, where `mozart.replay` is the function although a room has the same name.
+class _CallableRoom(types.ModuleType):
+    """The room `mozart.replay`, which is called like the function that it is named after."""
 
-    Importing anything of the room would otherwise replace the function by the room's module.
-    """
-
-    @property
-    def replay(self) -> Callable[..., Any]:
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Replay a task file; see `mozart.replay.run.replay`."""
         from .replay.run import replay
 
-        return replay
+        return replay(*arguments, **options)
 
-    @replay.setter
-    def replay(self, module: types.ModuleType) -> None:
-        """Take no notice of the import system, which would bind the room's module here."""
 
-    @property
-    def read(self) -> Callable[..., Any]:
-        """Read a trace batch by batch; see `mozart.traces.reader.read`."""
-        from .traces.reader import read
+class _Package(types.ModuleType):
+    """The package itself: makes the room `replay` callable, and loads what notebooks use when they use it."""
 
-        return read
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "replay" and isinstance(value, types.ModuleType):
+            value.__class__ = _CallableRoom
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "replay":
+            return importlib.import_module(".replay", __name__)
+        if name == "read":
+            from .traces.reader import read
+
+            return read
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 sys.modules[__name__].__class__ = _Package

@@ -10,7 +10,7 @@ from typing import Any
 from ..fields import Field
 from ..monitors.measures import MEASURES
 from ..selectors.events import EVENTS
-from ..tasks import KEYS, Spec, load_spec
+from ..tasks import Spec, load_spec
 from ..topologies.catalogue import TABLES
 from ..traces.synth import SynthOptions
 
@@ -19,7 +19,7 @@ def events() -> dict[str, dict[str, Field]]:
     """Return the parameters of every event, its default key among them."""
     return {
         name: {
-            "key": Field(str, "the fields that identify a flow", kind.default_key, choices=KEYS),
+            "key": Field(str, "the fields that identify a flow", kind.default_key, choices=kind.keys),
             **kind.parameters,
         }
         for name, kind in EVENTS.items()

@@ -25,6 +25,7 @@ class Loss(Selector):
     """Selects flows that lose packets, by their retransmissions."""
 
     event = "loss"
+    keys = ("five-tuple",)  # sequence numbers of several connections do not compare
     parameters: ClassVar = {
         "threshold": Field(float, "share of packets retransmitted", 0.02, above=0, maximum=1, percent=True),
         "min_packets": Field(int, "packets of a flow before it is judged", 20, minimum=1),

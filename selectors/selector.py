@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..fields import Field
+from ..traces.keys import KEY_KINDS
 from ..traces.packets import PacketBatch
 from . import state_kernels
 
@@ -42,6 +43,8 @@ class Selector:
 
     event = ""
     default_key = "five-tuple"
+    keys: tuple[str, ...] = KEY_KINDS
+    """The flow keys that the event has a meaning for."""
     parameters: ClassVar[Mapping[str, Field]] = {}
 
     def __init__(self, devices: int, memory_entries: int, **parameters: Any) -> None:

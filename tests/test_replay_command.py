@@ -184,8 +184,9 @@ def test_notebooks_get_tables(spec: Path) -> None:
 
 
 def test_the_function_stays_under_its_name_when_the_room_is_imported(spec: Path) -> None:
-    import mozart.replay.run
+    import mozart.replay.run as room
 
+    assert callable(room.replay)
     package: Any = mozart
     assert callable(package.replay)
     with pytest.raises(SpecError, match="no mode"):

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mozart.errors import SpecError
 from mozart.fields import REQUIRED, Field, fields_of
-from mozart.monitors.measures import MEASURES
-from mozart.selectors.events import EVENTS
+from mozart.replay import vocabulary
 from mozart.tasks import (
     KEYS,
     MONITOR_ROLES,
@@ -26,7 +25,6 @@ from mozart.tasks import (
     parse_spec,
 )
 from mozart.topologies import roles
-from mozart.topologies.catalogue import TABLES as TOPOLOGIES
 from mozart.topologies.catalogue import load
 from mozart.traces.keys import KEY_KINDS
 
@@ -122,12 +120,7 @@ def test_the_example_of_the_design_loads() -> None:
 
 
 def test_the_example_loads_with_the_events_and_measures_there_are() -> None:
-    events = {
-        name: {"key": Field(str, default=selector.default_key, choices=KEYS), **selector.parameters}
-        for name, selector in EVENTS.items()
-    }
-    measures = {name: measure.parameters for name, measure in MEASURES.items()}
-    spec = load_spec(ROOT / "examples" / "b4.yaml", events, measures, TABLES["traffic"], TOPOLOGIES)
+    spec = vocabulary.load(ROOT / "examples" / "b4.yaml")
     assert [one.name for one in spec.tasks] == ["lossy-flows", "scanners", "ecmp-elephants"]
     assert spec.tasks[1].selector.key == "src"
 
