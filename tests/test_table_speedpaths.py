@@ -164,6 +164,15 @@ def test_an_announced_flow_stands_above_unselected_ones_and_makes_way_for_tagged
     assert table.counters[tk.SELECTED_FLOWS] == 8
 
 
+def test_where_all_are_announced_an_untagged_flow_is_refused() -> None:
+    table = Table(MODES["recent"], 8, 1.0)
+    table.observe(crossings(list(range(1, 9))))
+    table.observe(crossings(list(range(1, 9)), tk.HINT))
+    table.observe(crossings([100]))
+    assert packets_of(table, 100) == 0
+    assert table.counters[tk.REFUSED_SAMPLES] == 1
+
+
 def test_what_was_known_before_an_eviction_has_no_bound() -> None:
     table = Table(MODES["recent"], 8, 1.0)
     table.observe(crossings([1]))
