@@ -141,15 +141,16 @@ class PlacementModel:
 
     def latency(self) -> pulp.LpAffineExpression:
         """Add what makes the total latency of all selector-monitor pairs linear, and return it, in ms."""
-        terms: list[_Term] = []
+        total: dict[pulp.LpVariable, float] = {}  # summed here: an expression keeps only the last of equal terms
         for t in self.choices:
             task = self.problem.tasks[t]
             close = close_enough(self.problem, task)
             for s, selector in enumerate(task.modules):
                 for m, monitor in enumerate(task.modules):
                     if selector.role == "selector" and monitor.role == "monitor":
-                        terms += self._pair(t, s, m, close)
-        return pulp.LpAffineExpression(terms)
+                        for variable, latency_ms in self._pair(t, s, m, close):
+                            total[variable] = total.get(variable, 0.0) + latency_ms
+        return pulp.LpAffineExpression(total)
 
     def _pair(self, t: int, s: int, m: int, close: NDArray[np.bool_]) -> _Terms:
         latency = self.problem.latency_ms

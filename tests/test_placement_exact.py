@@ -88,6 +88,12 @@ def total_latency(problem: Problem, tasks) -> float:
 
 
 @pytest.mark.parametrize("algorithm", EXACT)
+def test_two_selectors_of_one_monitor_both_count_in_the_latency(algorithm):
+    problem = small_problem(188)
+    assert total_latency(problem, place(problem, algorithm).tasks) == pytest.approx(brute_force(problem)[1])
+
+
+@pytest.mark.parametrize("algorithm", EXACT)
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 10**6))
 def test_exact_algorithms_equal_brute_force_in_both_aims(algorithm, seed):
