@@ -29,7 +29,7 @@ from mozart.topologies.catalogue import load
 def pairwise(problem: Problem) -> pulp.LpProblem:
     """Return the model that one writes first: all or none, capacities, and x + x' <= 1 for each pair too far apart."""
     model = pulp.LpProblem("pairwise", pulp.LpMaximize)
-    loads = [[[] for _ in problem.devices] for _ in range(2)]
+    loads: list[list[list[tuple[pulp.LpVariable, float]]]] = [[[] for _ in problem.devices] for _ in range(2)]
     goal = []
     for t, task in enumerate(problem.tasks):
         y = model.add_variable(f"y{t}", 0, 1, pulp.LpInteger)
@@ -38,7 +38,7 @@ def pairwise(problem: Problem) -> pulp.LpProblem:
         for m, module in enumerate(task.modules):
             mine = {
                 d: model.add_variable(f"x{t}_{m}_{d}", 0, 1, pulp.LpInteger)
-                for d in map(problem.index.get, module.candidates)
+                for d in map(problem.index.__getitem__, module.candidates)
             }
             x.append(mine)
             model += pulp.LpAffineExpression([*((v, 1) for v in mine.values()), (y, -1)]) == 0

@@ -14,7 +14,8 @@ from ortools.sat.python import cp_model
 
 def solve(problem: Problem, limit_s: float) -> tuple[float, bool]:
     """Solve the pairwise model with CP-SAT; demands in hundredths, which the generator's are whole numbers of."""
-    model, loads, ys = cp_model.CpModel(), [[[] for _ in problem.devices] for _ in range(2)], []
+    loads: list[list[list]] = [[[] for _ in problem.devices] for _ in range(2)]
+    model, ys = cp_model.CpModel(), []
     for task in problem.tasks:
         y, x = model.new_bool_var(""), []
         ys.append(y)

@@ -35,7 +35,7 @@ def greedy_start(search: Search) -> None:
     def kept_first(task: int, module: int, devices: Sequence[int]) -> Sequence[int]:
         before = search.kept.get(task, {}).get(module)
         rest = [d for d in emptiest(task, module, devices) if d != before]
-        return [before, *rest] if before in devices else rest
+        return [before, *rest] if before is not None and before in devices else rest
 
     tasks = by_size(problem)
     stays = {t: _where_it_was(search, t, choices[t]) for t in search.kept}
