@@ -42,6 +42,7 @@ class Group:
 
 COMMANDS: dict[str, Command | Group] = {
     "replay": Command("replay a trace through a network, coordinated and not", ".commands.replay"),
+    "place": Command("place as many tasks as fit, and compare algorithms", ".commands.place"),
     "check": Command("check a task file, and say what it would run where", ".commands.check"),
     "topology": Command("show a network as a table and as a picture", ".commands.topology"),
     "trace": Group(
