@@ -15,7 +15,7 @@
 #include <immintrin.h>
 #endif
 
-enum { WAYS = 8, COUNTS = 8, BATCH = 32, VISITS = 96, FAR = 1 << 13, CLOCK_SHIFT = 6 };
+enum { WAYS = 8, COUNTS = 8, BATCH = 32, VISITS = 96, FAR = 1 << 17, CLOCK_SHIFT = 6 };
 enum { PACKET, TAGGED, HINT, SELECT };
 enum { PACKETS, BYTES, FIRST_NS, LAST_NS, SELECTED_NS, PRE_PACKETS, PRE_BYTES, SAMPLED_NS };
 enum { REFUSED_SAMPLES, SELECTED_COLLISIONS, EVICTIONS, MOVES, SELECTED_FLOWS, LOGGED, CLOCK };
@@ -49,16 +49,14 @@ static inline unsigned ways_selected(const uint64_t *rank) {
     return mask;
 }
 
+#if !defined(__AVX512F__)
 static inline uint64_t least_word(const uint64_t *bucket) {
-#if defined(__AVX512F__)
-    return _mm512_reduce_min_epu64(_mm512_loadu_si512(bucket));
-#else
     uint64_t least = bucket[0];
     for (int way = 1; way < WAYS; way++)
         least = bucket[way] < least ? bucket[way] : least;
     return least;
-#endif
 }
+#endif
 
 static inline uint64_t first_bucket(uint64_t key, uint64_t buckets) { return ((key >> 32) * buckets >> 32) * WAYS; }
 
@@ -85,11 +83,18 @@ static inline uint64_t free_slot(const uint64_t *rank, uint64_t one, uint64_t tw
     return two + 31 - (unsigned)__builtin_clz(free_two);
 }
 
+/* No branches here either: which way is the lowest cannot be predicted. */
 static inline uint64_t lowest(const uint64_t *rank, uint64_t one, uint64_t two) {
+#if defined(__AVX512F__)
+    uint64_t least = _mm512_reduce_min_epu64(
+        _mm512_min_epu64(_mm512_loadu_si512(rank + one), _mm512_loadu_si512(rank + two)));
+#else
     uint64_t a = least_word(rank + one), b = least_word(rank + two), least = a < b ? a : b;
-    unsigned in_one = ways_equal(rank + one, least) | 1u << WAYS, in_two = ways_equal(rank + two, least) | 1u << WAYS;
-    unsigned way_one = (unsigned)__builtin_ctz(in_one), way_two = (unsigned)__builtin_ctz(in_two);
-    return way_one <= way_two ? one + way_one : two + way_two;
+#endif
+    uint64_t way_one = (uint64_t)__builtin_ctz(ways_equal(rank + one, least) | 1u << WAYS);
+    uint64_t way_two = (uint64_t)__builtin_ctz(ways_equal(rank + two, least) | 1u << WAYS);
+    uint64_t in_two = 0 - (uint64_t)(way_two < way_one);
+    return ((one + way_one) & ~in_two) | ((two + way_two) & in_two);
 }
 
 static inline uint64_t victim(const uint64_t *rank, uint64_t one, uint64_t two) {
@@ -157,7 +162,7 @@ void observe(uint64_t n, const uint64_t *restrict key, const uint8_t *restrict k
             work[items] = i;
             slots_found[items] = slot;
             items += (selecting >> kind[i] & 1) | ((kind[i] <= TAGGED) & ((slot != NOWHERE) | (luck[i] < chance)));
-            if (far) {
+            if (far && recency) {
                 uint64_t miss = 0 - (uint64_t)(slot == NOWHERE);
                 __builtin_prefetch(rank + ((one & miss) | (slot & ~miss)));
                 __builtin_prefetch(rank + ((two & miss) | (slot & ~miss)));

@@ -16,7 +16,7 @@ from ..kernels import inline_kernel, kernel, prefetch
 from .bucket_kernels import WAYS, count_ways, first_way, last_way, least_word, ways_at_least, ways_equal
 
 BATCH = np.uint64(32)  # crossings looked up before they are applied
-FAR = 1 << 13  # slots of a table beyond the cache near the core: its lines are asked for ahead
+FAR = 1 << 17  # slots of a table so large that asking for cache lines ahead pays (10 MB)
 
 # what may cross a monitor (Crossings.kind)
 PACKET, TAGGED, HINT, SELECT = range(4)
@@ -219,7 +219,7 @@ def observe(
             work[items] = i
             slots[items] = slot
             items += selects | np.uint64(is_packet & ((slot != NOWHERE) | (luck[i] < chance)))
-            if far:
+            if far and recency:
                 absent = ZERO - np.uint64(slot == NOWHERE)
                 prefetch(rank, (one & absent) | (slot & ~absent))
                 prefetch(rank, (two & absent) | (slot & ~absent))
