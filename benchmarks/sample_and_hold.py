@@ -4,7 +4,8 @@ python benchmarks/sample_and_hold.py [--packets 4000000] [--runs 7] [--json]
 
 Tables of 64 KB, 1 MB and 64 MB (keys, ranks and counts), in the modes none, mozart and recent; keys by a Zipf law and
 of synthetic backbone traffic, 2 % of the flows tagged in the second half. Rates are medians over runs in which both
-take turns, by CPU time; the ratio is the median of the runs' ratios. After each run the two tables must be equal, byte by byte. Needs gcc.
+take turns, by CPU time; the ratio is the median of the runs' ratios. After each run the two tables must be equal,
+byte by byte. Needs gcc.
 """
 
 from __future__ import annotations
