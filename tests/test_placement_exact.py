@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def small_problem(seed: int) -> Problem:
     return Problem(devices, latency, tuple(tasks))
 
 
-def configurations(problem: Problem, task: Task):
+def configurations(problem: Problem, task: Task) -> Any:
     """Yield (devices, latency) of every way to run a task by itself; and None for not at all."""
     yield None, 0.0
     for devices in itertools.product(*(m.candidates for m in task.modules)):
@@ -77,7 +78,7 @@ def brute_force(problem: Problem) -> tuple[float, float]:
     return best
 
 
-def total_latency(problem: Problem, tasks) -> float:
+def total_latency(problem: Problem, tasks: Any) -> float:
     return sum(
         problem.latency(tasks[t.name][s.name], tasks[t.name][m.name])
         for t in problem.tasks

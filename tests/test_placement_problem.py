@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def test_a_wrong_value_is_named(change, message):
 
 
 def test_all_faults_are_reported_at_once(tmp_path):
-    document = copy.deepcopy(GOOD)
+    document: Any = copy.deepcopy(GOOD)
     document["devices"][0]["memory_entries"] = -1
     document["latency_ms"][0][1] = -1
     path = tmp_path / "p.json"

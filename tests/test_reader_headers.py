@@ -81,7 +81,8 @@ def as_scapy_reads(data: bytes) -> Plain:
         return Plain(*words, 0, 0, protocol, ip_bytes, 0, 0, 0, dscp)
     payload = len(transport.payload) - (len(ip[Padding]) if Padding in ip else 0)
     tcp = (int(transport.flags), transport.seq) if TCP in ip else (0, 0)
-    return Plain(*words, transport.sport, transport.dport, protocol, ip_bytes, payload, *tcp, dscp)
+    ports = transport.sport, transport.dport
+    return Plain(*words, *ports, protocol, ip_bytes, payload, tcp[0], tcp[1], dscp)
 
 
 def write_zoo(path: Path, link: str) -> list[str]:
