@@ -24,7 +24,6 @@ from pathlib import Path
 
 import numpy as np
 from mozart.traces.flows import FlowTable
-from mozart.traces.keys import flow_keys
 from mozart.traces.links import link_code
 from mozart.traces.pcap import FILE_HEADER_BYTES, MAGIC, MOST_CAPTURED_BYTES
 from mozart.traces.pcap_kernels import decode_pcap
@@ -127,12 +126,11 @@ def count_in_memory(data: np.ndarray) -> FlowTable:
     rows, table = Rows(65536, 0), FlowTable()
     position, filled = FILE_HEADER_BYTES, 1
     while filled:
-        _, position, filled, rows.latest_ns, _ = decode_pcap(
+        _, position, filled = decode_pcap(
             data, position, len(data), big, ns_per_tick, link, MOST_CAPTURED_BYTES,
-            *rows.columns.columns(), 0, rows.latest_ns, rows.skipped,
+            *rows.columns.columns(), 0, rows.skipped,
         )  # fmt: skip
-        batch = rows.columns[:filled]
-        table.add(batch, flow_keys(batch, "five-tuple"))
+        table.add(rows.columns[:filled])
     return table
 
 

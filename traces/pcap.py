@@ -58,11 +58,10 @@ class PcapFile:
         """
         window = self._window
         while True:
-            why, window.position, rows.filled, rows.latest_ns, falls = decode_pcap(
+            why, window.position, rows.filled = decode_pcap(
                 window.buffer, window.position, window.end, self._big, self._ns_per_tick, self._link,
-                MOST_CAPTURED_BYTES, *rows.columns.columns(), rows.filled, rows.latest_ns, rows.skipped,
+                MOST_CAPTURED_BYTES, *rows.columns.columns(), rows.filled, rows.skipped,
             )  # fmt: skip
-            rows.falls |= falls
             if why == FULL:
                 return True
             if why == DAMAGED:

@@ -47,12 +47,11 @@ class PcapngFile:
         """
         window = self._window
         while True:
-            reason, window.position, rows.filled, rows.latest_ns, falls, self._last_ns = decode_pcapng(
+            reason, window.position, rows.filled, self._last_ns = decode_pcapng(
                 window.buffer, window.position, window.end, self._order == "big", self._interfaces,
                 len(self._link_types), MOST_RECORD_BYTES, self._last_ns,
-                *rows.columns.columns(), rows.filled, rows.latest_ns, rows.skipped,
+                *rows.columns.columns(), rows.filled, rows.skipped,
             )  # fmt: skip
-            rows.falls |= falls
             if reason == why.FULL:
                 return True
             if reason == why.SECTION:

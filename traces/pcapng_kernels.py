@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..kernels import inline_kernel, lean_kernel
+from .bytes_kernels import word32
 from .header_kernels import decode_packet
-from .pcap_kernels import word32
 
 (
     FULL,
@@ -52,7 +52,7 @@ def to_ns(ticks, multiplier, divisor, shift):
 def decode_pcapng(
     data, position, end, big, interfaces, known, most_bytes, last_ns,
     time_ns, src, dst, src_port, dst_port, protocols, ip_bytes, payload_bytes, tcp_flags, tcp_seq, dscp,
-    at, latest_ns, skipped,
+    at, skipped,
 ):  # fmt: skip
     """Write the packets of data[position:end] to the rows from `at` on, until the rows or the bytes run out.
 
@@ -61,10 +61,8 @@ def decode_pcapng(
     a position behind `end` where need be. A simple packet has no time: it gets that of the packet before it,
     `last_ns` at first.
 
-    Returns (why it stopped, position, next free row, latest time, whether a time fell below an earlier one,
-    time of the last packet).
+    Returns (why it stopped, position, next free row, time of the last packet).
     """
-    falls = False
     why = FULL
     rows = len(time_ns)
     while at < rows:
@@ -140,9 +138,5 @@ def decode_pcapng(
             time_ns, src, dst, src_port, dst_port, protocols, ip_bytes, payload_bytes, tcp_flags, tcp_seq,
             dscp, at, skipped,
         )  # fmt: skip
-        if last_ns < latest_ns:
-            falls = True
-        else:
-            latest_ns = last_ns
         position = following
-    return why, position, at, latest_ns, falls, last_ns
+    return why, position, at, last_ns

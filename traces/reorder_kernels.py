@@ -1,8 +1,19 @@
-"""Hot loop that sorts packets which are nearly in time order."""
+"""Hot loops that sort packets which are nearly in time order."""
 
 from __future__ import annotations
 
 from ..kernels import kernel
+
+
+@kernel
+def in_order(time_ns, ordered, given_ns):
+    """Tell whether times never fall; the first `ordered` do not, and what came before them ends at `given_ns`."""
+    latest = time_ns[ordered - 1] if ordered > 0 else given_ns
+    for i in range(ordered, len(time_ns)):
+        if time_ns[i] < latest:
+            return False
+        latest = time_ns[i]
+    return True
 
 
 @kernel

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .header_kernels import OUT_OF_ORDER, SKIP_REASONS
 from .packets import PacketBatch
-from .reorder_kernels import insert_in_order
+from .reorder_kernels import in_order, insert_in_order
 
 BEFORE_EVERYTHING = int(np.iinfo(np.int64).min)
 
@@ -27,10 +27,6 @@ class Rows:
     def __init__(self, batch_packets: int, window: int) -> None:
         self.columns = PacketBatch.empty(batch_packets + window)
         self.filled = 0
-        self.latest_ns = BEFORE_EVERYTHING
-        """Latest time of any packet so far."""
-        self.falls = False
-        """Whether a time was below an earlier one since the rows were last put in order."""
         self.skipped: NDArray[np.int64] = np.zeros(len(SKIP_REASONS), np.int64)
         """Packets that were not measured, by reason as in `header_kernels`."""
         self.reordered = 0
@@ -47,7 +43,7 @@ class Rows:
 
         A batch is a view, valid until the next one is taken.
         """
-        if self.falls:
+        if not in_order(self.columns.time_ns[: self.filled], self._ordered, self._given_ns):
             self._put_in_order()
         kept = 0 if all_of_them else self._window
         while (count := min(self.filled - kept, self._batch_packets)) > 0:
@@ -68,7 +64,6 @@ class Rows:
         for column in self.columns.columns():
             column[:left] = column[order[:left]]
         self.filled = left
-        self.falls = False
         self.reordered += moved
         self.skipped[OUT_OF_ORDER] += late
 
