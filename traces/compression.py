@@ -81,6 +81,11 @@ class Source(io.RawIOBase):
             data += more
         return data
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether the file can be read again, as a pipe cannot."""
+        return self._start is not None
+
     def go_back(self, place: int) -> bool:
         """Go back to a byte of the file; return whether it can be read again."""
         if self._start is None:
@@ -228,6 +233,51 @@ class Decompressed:
         self._source.close()
 
 
+class Gzip:
+    """The plain bytes of a gzip file that can be read again: straight into the reader's buffer, and where that
+    fails once more from the front, exactly up to the damage."""
+
+    def __init__(self, name: str, source: Source) -> None:
+        from isal import igzip
+
+        self._source = source
+        self._exact = exact_gzip(name, source)
+        self._fast: Any = igzip.IGzipFile(fileobj=source)
+        self._given = 0
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Decompress into a buffer; return the bytes written, 0 at the end."""
+        if self._fast is not None:
+            try:
+                count: int = self._fast.readinto(buffer)
+            except Exception:  # any: it comes again, with its place
+                self._fast = None
+                self._start_again()
+            else:
+                self._given += count
+                return count
+        return self._exact.readinto(buffer)
+
+    def _start_again(self) -> None:
+        """Bring the exact stream to where the fast one failed."""
+        self._source.go_back(0)
+        scratch = memoryview(bytearray(PIECE_BYTES))
+        while self._given and (count := self._exact.readinto(scratch[: self._given])):
+            self._given -= count
+
+    def close(self) -> None:
+        """Close the file."""
+        self._source.close()
+
+
+def exact_gzip(name: str, source: Source) -> Decompressed:
+    """Make the stream that gives every byte before damage; it copies pieces, which takes a little longer."""
+    from isal import igzip_lib
+
+    make = partial(igzip_lib.IgzipDecompressor, flag=igzip_lib.DECOMP_GZIP)
+    return Decompressed(name, "gzip", members(make, source), source)
+
+
 def open_stream(path: str) -> ByteStream:
     """Open a file, or standard input for "-", and decompress gzip, zstd or xz on the way.
 
@@ -241,10 +291,7 @@ def open_stream(path: str) -> ByteStream:
         raise TraceError(f"{name}: cannot open the trace: {error.strerror}") from error
     head = source.head
     if head.startswith(b"\x1f\x8b"):
-        from isal import igzip_lib
-
-        gzip = partial(igzip_lib.IgzipDecompressor, flag=igzip_lib.DECOMP_GZIP)
-        return Decompressed(name, "gzip", members(gzip, source), source)
+        return Gzip(name, source) if source.repeatable else exact_gzip(name, source)
     if head.startswith(b"\xfd7zXZ\x00"):
         import lzma
 
