@@ -138,8 +138,12 @@ static inline int64_t advanced(int64_t clock, uint64_t rank) {
     return clock + (((int64_t)(rank & ~STANDING) - clock) >> CLOCK_SHIFT);
 }
 
+static inline uint64_t rank_of_tagged(uint64_t flow, uint8_t span) {
+    return SELECTED | (uint64_t)(63 - (span < 63 ? span : 63)) << 56 | (flow * 0x9E3779B97F4A7C15ull) >> 8;
+}
+
 void observe(uint64_t n, const uint64_t *restrict key, const uint8_t *restrict kind, const uint32_t *restrict length,
-             const int64_t *restrict time_ns, const uint32_t *restrict luck, uint64_t slots, uint64_t *restrict fp,
+             const int64_t *restrict time_ns, const uint32_t *restrict luck, const uint8_t *restrict span, uint64_t slots, uint64_t *restrict fp,
              uint64_t *restrict rank, int64_t *restrict stats, int64_t *restrict counters, uint64_t chance,
              int heeds_tags, int heeds_hints, int priority, int recency, int64_t capacity) {
     const uint64_t buckets = slots / WAYS;
@@ -187,7 +191,7 @@ void observe(uint64_t n, const uint64_t *restrict key, const uint8_t *restrict k
                         row[PRE_PACKETS] = row[PACKETS];
                         row[PRE_BYTES] = row[BYTES];
                     }
-                    here |= what == HINT ? ANNOUNCED : SELECTED;
+                    here = what == HINT ? here | ANNOUNCED : rank_of_tagged(flow, span[i]);
                     counters[SELECTED_FLOWS] += what != HINT;
                 }
                 if (is_packet) {
@@ -195,7 +199,8 @@ void observe(uint64_t n, const uint64_t *restrict key, const uint8_t *restrict k
                         row[FIRST_NS] = now;
                     row[BYTES] += length[i];
                     row[LAST_NS] = now;
-                    here = recency ? (here & STANDING) | (uint64_t)(clock + weight(row[BYTES])) : here + length[i];
+                    if (here < SELECTED)
+                        here = recency ? (here & STANDING) | (uint64_t)(clock + weight(row[BYTES])) : here + length[i];
                 }
                 rank[slot] = here;
                 continue;
@@ -217,12 +222,19 @@ void observe(uint64_t n, const uint64_t *restrict key, const uint8_t *restrict k
             }
             if (slot == NOWHERE) {
                 counters[selects ? SELECTED_COLLISIONS : REFUSED_SAMPLES]++;
-                continue;
+                if (!selects || !priority)
+                    continue;
+                slot = lowest(rank, one, two);
+                if (rank[slot] >= rank_of_tagged(flow, span[i]))
+                    continue;
+                counters[SELECTED_FLOWS]--;
             }
             stale = 1;
             int64_t size = is_packet ? length[i] : 0, *row = stats + slot * COUNTS;
             fp[slot] = flow;
-            rank[slot] = (recency ? (uint64_t)(clock + weight(size)) : (uint64_t)size + 1) | (selects ? SELECTED : 0);
+            rank[slot] = selects   ? rank_of_tagged(flow, span[i])
+                         : recency ? (uint64_t)(clock + weight(size))
+                                   : (uint64_t)size + 1;
             row[PACKETS] = is_packet;
             row[BYTES] = size;
             row[FIRST_NS] = row[LAST_NS] = now;

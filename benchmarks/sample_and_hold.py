@@ -69,6 +69,7 @@ def crossings(key: NDArray[np.uint64], rng: np.random.Generator) -> Crossings:
         ip_bytes=rng.choice(np.array([40, 52, 576, 1500], np.uint32), packets),
         time_ns=np.arange(packets, dtype=np.int64) * 2000,
         luck=rng.integers(0, 2**32, packets, np.uint32),
+        span=(key % np.uint64(5)).astype(np.uint8) + 1,
         item=np.empty(0, np.uint64),
     )
 
@@ -81,7 +82,7 @@ def compiled(folder: str) -> Observe:
     function.restype = None
 
     def observe(table: Table, taken: Crossings) -> None:
-        columns = (taken.key, taken.kind, taken.ip_bytes, taken.time_ns, taken.luck)
+        columns = (taken.key, taken.kind, taken.ip_bytes, taken.time_ns, taken.luck, taken.span)
         arrays = (table.fp, table.rank, table.stats, table.counters)
         mode = table.mode
         function(

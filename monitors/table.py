@@ -6,12 +6,16 @@ eight slots, found from its key; it is inserted in the emptier one. Per crossing
 (a) the flow has an entry: update it, and set its selected bit if the packet is tagged;
 (b) no entry, tagged: insert; where the flow's slots are full evict the non-selected entry of the lowest rank; where
     all are selected, move one of them to its other bucket, and where that is impossible too count
-    `selected_collisions`;
+    `selected_collisions`: of the selected flows the one of the lowest rank goes, be it the new one or a resident;
 (c) no entry, not tagged: with the sampling probability insert into a free slot, never at a selected entry's expense
     (in the mode `recent` always, and over the non-selected entry of the lowest rank where no slot is free).
 
 A reverse tag or an explicit message acts as (a) or (b) without a packet. One number a slot, its rank, says who goes
 first: 0 is free, and all selected entries stand above all others. The rank of the others is their size in bytes.
+
+A selected flow is of use only where all monitors on its way have it. So the rank of selected flows is the same at all
+monitors: flows that cross fewer of them stand above those that cross more (they cost less memory), and within that a
+hash of the key decides. Monitors that are overfull then keep the same flows, without a word between them.
 
 In the mode `recent` it is, set whenever the flow sends, the table's clock + the square root of the bytes recorded;
 and the clock follows the ranks of the entries that are evicted: clock += (rank evicted - clock) / 64. So the clock
@@ -51,6 +55,8 @@ class Crossings:
     time_ns: NDArray[np.int64]
     luck: NDArray[np.uint32]
     """Uniform random numbers that the sampling compares with its probability."""
+    span: NDArray[np.uint8]
+    """How many monitors of the task the flow crosses, which the controller knows from its paths."""
     item: NDArray[np.uint64]
     """What a distinct count counts, hashed; may be empty where the measure counts nothing."""
 
@@ -99,7 +105,7 @@ class Table:
         slot, fresh = np.full(n, -1, np.int32), np.empty(n, np.bool_)
         moves = np.empty((2 * n, 3), np.int32)
         tk.observe(
-            crossings.key, crossings.kind, crossings.ip_bytes, crossings.time_ns, crossings.luck,
+            crossings.key, crossings.kind, crossings.ip_bytes, crossings.time_ns, crossings.luck, crossings.span,
             self.fp, self.rank, self.stats.reshape(-1), self.counters,
             np.uint64(self.probability * 2**32), self.mode.heeds_tags, self.mode.heeds_hints,
             self.mode.priority, self.mode.recency, slot, fresh, moves, self.entries,
@@ -161,7 +167,8 @@ class Table:
             size = self.stats[slots, tk.BYTES]
             new = self.stats[slots, tk.SAMPLED_NS] != PRESERVED_NS
             keep = slots[(size >= self.preserve_bytes) | (new & (size >= max(self.early_removal_bytes, 1)))]
-        kept, rank = self.fp[keep], self.rank[keep] & ~tk.STANDING
+        kept, size = self.fp[keep], self.stats[keep, tk.BYTES]
+        worth = np.sqrt(size) * tk.CLOCK_UNITS if self.mode.recency else size
         self.fp[:] = 0
         self.rank[:] = 0
         self.stats[:] = 0
@@ -169,6 +176,6 @@ class Table:
         self.measure.clear()
         self.rank[self.blocked] = BLOCKED
         self.fp[keep] = kept
-        self.rank[keep] = rank
+        self.rank[keep] = worth.astype(np.uint64) + np.uint64(1)
         self.stats[keep, tk.SELECTED_NS] = -1
         self.stats[keep, tk.SAMPLED_NS] = PRESERVED_NS

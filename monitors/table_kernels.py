@@ -36,6 +36,10 @@ VISITS = 96  # buckets searched for room where all slots of a flow are selected:
 SELECTED = np.uint64(1 << 63)
 ANNOUNCED = np.uint64(1 << 62)
 STANDING = np.uint64(3 << 62)
+# and among the tagged ones a flow that crosses fewer monitors stands above one that crosses more; then a hash decides,
+# which is the same at all monitors
+SPAN_SHIFT, MOST_SPAN = np.uint64(56), np.uint64(63)
+ORDER = np.uint64(0x9E3779B97F4A7C15)
 NOWHERE = np.uint64(2**64 - 1)
 LOW_HALF = np.uint64(0xFFFFFFFF)
 ZERO, ONE, THREE, FOUR, SEVEN, EIGHT, SIXTEEN = (np.uint64(i) for i in (0, 1, 3, 4, 7, WAYS, 2 * WAYS))
@@ -49,6 +53,12 @@ CLOCK_UNITS = 65536.0  # of rank, for one square root of a byte
 def weight(size):
     """Return how far above the clock the mode `recent` ranks a flow of `size` bytes."""
     return np.int64(math.sqrt(size) * CLOCK_UNITS) + 1
+
+
+@inline_kernel
+def rank_of_tagged(flow, span):
+    """Return the rank of a tagged flow that crosses `span` monitors: the same at each of them."""
+    return SELECTED | (MOST_SPAN - min(np.uint64(span), MOST_SPAN)) << SPAN_SHIFT | (flow * ORDER) >> EIGHT
 
 
 @inline_kernel
@@ -176,17 +186,17 @@ def relocate(fp, rank, stats, one, two, crossing, moves, counters):
 
 @kernel
 def observe(
-    key, kind, length, time_ns, luck,
+    key, kind, length, time_ns, luck, span,
     fp, rank, stats, counters,
     chance, heeds_tags, heeds_hints, priority, recency,
     slot_out, fresh_out, moves, capacity,
 ):  # fmt: skip
     """Take crossings into a table, in order; `table.Table` numbers the rules that stand at the branches.
 
-    Per crossing i: `key[i]` (uint64), `kind[i]`, `length[i]` (bytes), `time_ns[i]`, `luck[i]` (uint32, uniform).
-    An untagged packet of an absent flow is admitted where luck < chance. `stats` is flat, eight words a slot. Where
-    `slot_out` (full of -1) has room, the slots that crossings went to are written, whether their flows are new
-    there, and the moves between slots.
+    Per crossing i: `key[i]` (uint64), `kind[i]`, `length[i]` (bytes), `time_ns[i]`, `luck[i]` (uint32, uniform),
+    `span[i]` (how many monitors the flow crosses). An untagged packet of an absent flow is admitted where luck <
+    chance. `stats` is flat, eight words a slot. Where `slot_out` (full of -1) has room, the slots that crossings went
+    to are written, whether their flows are new there, and the moves between slots.
     """
     n = np.uint64(len(key))
     tells = len(slot_out) > 0
@@ -249,7 +259,7 @@ def observe(
                     if what == HINT:
                         here |= ANNOUNCED
                     else:
-                        here |= SELECTED
+                        here = rank_of_tagged(flow, span[i])
                         counters[SELECTED_FLOWS] += 1
                 if is_packet:
                     packets = stats[row + PACKETS]
@@ -259,10 +269,11 @@ def observe(
                     stats[row + PACKETS] = packets + 1
                     stats[row + BYTES] = size
                     stats[row + LAST_NS] = now
-                    if recency:
-                        here = (here & STANDING) | np.uint64(clock + weight(size))
-                    else:
-                        here += np.uint64(length[i])
+                    if here < SELECTED:
+                        if recency:
+                            here = (here & STANDING) | np.uint64(clock + weight(size))
+                        else:
+                            here += np.uint64(length[i])
                 rank[slot] = here
                 if tells:
                     slot_out[i] = slot
@@ -285,7 +296,13 @@ def observe(
                         slot = NOWHERE
                 if slot == NOWHERE:
                     counters[SELECTED_COLLISIONS] += 1
-                    continue
+                    if not priority:
+                        continue
+                    # the flows that stay are the same ones at all monitors: those that cross the fewest
+                    slot = lowest(rank, one, two)
+                    if rank[slot] >= rank_of_tagged(flow, span[i]):
+                        continue
+                    counters[SELECTED_FLOWS] -= 1
             else:
                 # (c) no entry, not selected: with the sampling probability into a free slot
                 if luck[i] >= chance:
@@ -306,7 +323,10 @@ def observe(
             size = np.int64(length[i]) if is_packet else np.int64(0)
             row = slot * EIGHT
             fp[slot] = flow
-            rank[slot] = np.uint64(clock + weight(size)) if recency else np.uint64(size + 1)
+            if selects:
+                rank[slot] = rank_of_tagged(flow, span[i])
+            else:
+                rank[slot] = np.uint64(clock + weight(size)) if recency else np.uint64(size + 1)
             stats[row + PACKETS] = 1 if is_packet else 0
             stats[row + BYTES] = size
             stats[row + FIRST_NS] = now
@@ -316,7 +336,6 @@ def observe(
             stats[row + PRE_BYTES] = 0
             stats[row + SAMPLED_NS] = -1
             if selects:
-                rank[slot] |= SELECTED
                 counters[SELECTED_FLOWS] += 1
                 stats[row + SELECTED_NS] = now
             else:

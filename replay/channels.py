@@ -91,8 +91,14 @@ class Channels:
         """For each of them: 1 where it stands behind the selector, so that the tag reaches it."""
         self.reverse_reached = Lists.of(reverse_reached)
         """Monitors of the reverse flow that a reverse tag, set on this route, reaches."""
-        self.beside = Lists.of([[m[d] for d in beside_path(r.path, self.monitor_at)] for r in routes.all])
+        whole_path = [on_path(r.path, self.monitor_at) for r in routes.all]
+        besides = [[m[d] for d in beside_path(r.path, self.monitor_at)] for r in routes.all]
+        self.beside = Lists.of(besides)
         """Monitors that concern the route's flows and lie on neither path: told by an explicit message."""
+        spans = [min(len(on) + len(beside), 255) for on, beside in zip(whole_path, besides, strict=True)]
+        self.span = np.array(spans, np.uint8)
+        """How many monitors the flows of a route concern, wherever a packet is dropped."""
+        self.reverse_span = self.span[[route.reverse for route in routes.all]]
         latency = topology.latency_ms
         index = topology.index
         self.latency_ns = np.array(

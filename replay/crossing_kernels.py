@@ -70,8 +70,9 @@ def order(
 
 @kernel
 def gather(
-    origin, key, reverse_key, ip_bytes, time_ns, item, message_key, message_kind, message_time_ns, serial, seed,
-    out_key, out_kind, out_bytes, out_time_ns, out_luck, out_item,
+    origin, key, reverse_key, ip_bytes, time_ns, item, route, span, reverse_span,
+    message_key, message_kind, message_span, message_time_ns, serial, seed,
+    out_key, out_kind, out_bytes, out_time_ns, out_luck, out_span, out_item,
 ):  # fmt: skip
     """Write the columns of one monitor's crossings. `item` may be empty; `seed` is the monitor's own."""
     counts_items = len(item) > 0
@@ -82,14 +83,17 @@ def gather(
             out_kind[p] = message_kind[i]
             out_bytes[p] = 0
             out_time_ns[p] = message_time_ns[i]
+            out_span[p] = message_span[i]
         elif origin[p] & REVERSE:
             out_key[p] = reverse_key[i]
             out_kind[p] = SELECT
+            out_span[p] = reverse_span[route[i]]
             out_bytes[p] = 0
             out_time_ns[p] = time_ns[i]
         else:
             out_key[p] = key[i]
             out_kind[p] = TAGGED if origin[p] & TAG else PACKET
+            out_span[p] = span[route[i]]
             out_bytes[p] = ip_bytes[i]
             out_time_ns[p] = time_ns[i]
             out_luck[p] = np.uint32(mix64(np.uint64(serial + i) * SALT ^ seed) >> np.uint64(32))

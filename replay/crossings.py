@@ -34,10 +34,10 @@ class Routed:
 
 
 class Messages:
-    """Messages on their way: (time of effect, monitor, key, kind), for one task and one detection delay."""
+    """Messages on their way: (time of effect, monitor, key, kind, span), for one task and one detection delay."""
 
     def __init__(self) -> None:
-        self.waiting = np.zeros((0, 4), np.uint64)
+        self.waiting = np.zeros((0, 5), np.uint64)
 
     def send(
         self,
@@ -57,7 +57,8 @@ class Messages:
             flow, where, time_ns = made[which].T
             # not before what caused it, where the monitor is on the selector's device
             at = np.maximum(time_ns + delay_ns + channels.latency_ns[where, monitor], time_ns + 1)
-            rows = (at.astype(np.uint64), monitor.astype(np.uint64), keys[flow], np.full(len(at), kind, np.uint64))
+            kinds, spans = np.full(len(at), kind, np.uint64), channels.span[routes[which]]
+            rows = (at.astype(np.uint64), monitor.astype(np.uint64), keys[flow], kinds, spans.astype(np.uint64))
             self.waiting = np.concatenate([self.waiting, np.stack(rows, axis=1)])
 
     def due(self, end_ns: int) -> NDArray[np.uint64]:
@@ -87,6 +88,7 @@ def crossings(
     bit = np.uint8(1 << delay)
     message_ns, monitor = messages[:, 0].astype(np.int64), messages[:, 1].astype(np.int32)
     message_key, message_kind = np.ascontiguousarray(messages[:, 2]), messages[:, 3].astype(np.uint8)
+    message_span = messages[:, 4].astype(np.uint8)
     crossed, back = channels.crossed, channels.reverse_reached
     counts = np.zeros(len(channels.monitors), np.int64)
     ck.count(routed.route, reverse, bit, crossed.start, crossed.items, back.start, back.items, monitor, counts)
@@ -103,13 +105,14 @@ def crossings(
         n = int(counts[number])
         made = Crossings(
             np.empty(n, np.uint64), np.empty(n, np.uint8), np.empty(n, np.uint32), np.empty(n, np.int64),
-            np.empty(n, np.uint32), np.empty(n if len(item) else 0, np.uint64),
+            np.empty(n, np.uint32), np.empty(n, np.uint8), np.empty(n if len(item) else 0, np.uint64),
         )  # fmt: skip
         ck.gather(
-            origin[begin:end], key, reverse_key, routed.ip_bytes, routed.time_ns, item, message_key,
-            message_kind, message_ns,
+            origin[begin:end], key, reverse_key, routed.ip_bytes, routed.time_ns, item,
+            routed.route, channels.span, channels.reverse_span,
+            message_key, message_kind, message_span, message_ns,
             routed.serial, np.uint64((seed * MIX + number) % 2**64),
-            made.key, made.kind, made.ip_bytes, made.time_ns, made.luck, made.item,
+            made.key, made.kind, made.ip_bytes, made.time_ns, made.luck, made.span, made.item,
         )  # fmt: skip
         return made
 

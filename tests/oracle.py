@@ -354,8 +354,10 @@ class PlainTable:
         slots = [slot for place in self.places(flow) for slot in self.buckets[place]]
         return next((slot for slot in slots if isinstance(slot, Entry) and slot.flow == flow), None)
 
-    def cross(self, kind: str, flow: int, now: int, size: int = 0, luck: int = 0, serial: int = -1) -> None:
-        """Take a packet or a message."""
+    def cross(
+        self, kind: str, flow: int, now: int, size: int = 0, luck: int = 0, serial: int = -1, span: int = 1
+    ) -> None:
+        """Take a packet or a message; the flow crosses `span` monitors."""
         selects = (self.heeds_tags and kind in (TAGGED, SELECT)) or (self.recency and kind == HINT)
         is_packet = kind in (PACKET, TAGGED)
         if not is_packet and not selects:
@@ -365,7 +367,7 @@ class PlainTable:
             if kind == HINT:
                 return
             if selects:
-                where = self.room_for_selected(flow)
+                where = self.room_for_selected(flow, span)
             elif luck < int(self.probability * 2**32):
                 where = self.room_for_sample(flow)
             else:
@@ -377,10 +379,14 @@ class PlainTable:
         if selects:
             if entry.standing == 0:
                 entry.selected_ns, entry.pre = now, len(entry.packets)
-            entry.standing = max(entry.standing, 1 if kind == HINT else 2)
+            if kind == HINT:
+                entry.standing = max(entry.standing, 1)
+            elif entry.standing < 2:
+                entry.standing, entry.rank = 2, rank_of_tagged(flow, span)
         if is_packet:
             entry.packets.append((serial, size))
-            entry.rank = self.rank_of(entry.bytes)
+            if entry.standing < 2:
+                entry.rank = self.rank_of(entry.bytes)
 
     def rank_of(self, size: int) -> int:
         """Return the rank of a flow of so many bytes that sends now."""
@@ -393,8 +399,8 @@ class PlainTable:
         self.evictions += 1
         self.clock += (gone.rank - self.clock) // 64
 
-    def room_for_selected(self, flow: int) -> tuple[int, int] | None:
-        """Rule (b)."""
+    def room_for_selected(self, flow: int, span: int) -> tuple[int, int] | None:
+        """Rule (b): a place that is not selected, else that of the selected flow that ranks below this one."""
         where = self.free(flow)
         if where is None and self.priority:
             one, two = self.places(flow)
@@ -408,6 +414,11 @@ class PlainTable:
                 where = self.relocated(one, two) if selected < self.entries else None
         if where is None:
             self.collisions += 1
+            if self.priority:
+                lowest = self.lowest(*self.places(flow))
+                resident = self.at(lowest)
+                if isinstance(resident, Entry) and resident.rank < rank_of_tagged(flow, span):
+                    where = lowest
         return where
 
     def room_for_sample(self, flow: int) -> tuple[int, int] | None:
@@ -464,6 +475,11 @@ class PlainTable:
             self.moves += 1
             target, number = source, parent
         return target
+
+
+def rank_of_tagged(flow: int, span: int) -> int:
+    """Return what tagged flows are compared by: fewer monitors first, then a hash, the same at all monitors."""
+    return (63 - min(span, 63)) << 56 | (flow * 0x9E3779B97F4A7C15 % 2**64) >> 8
 
 
 def goes_last(slot: Slot) -> bool:
@@ -530,7 +546,7 @@ class TaskOracle:
         self.settings = [
             self.setting(mode, entries) for mode in modes for entries in memory or (task.monitor.memory_entries,)
         ]
-        self.messages: list[tuple[int, bool, int, str, str, int]] = []
+        self.messages: list[tuple[int, bool, int, str, str, int, int]] = []
         self.sent = itertools.count()
         self.epoch: dict[tuple[int, str], Crossed] = defaultdict(Crossed)
         self.paths: dict[int, RoutedPath] = {}
@@ -574,10 +590,13 @@ class TaskOracle:
         assert packet.path is not None or not packet.crossed
         for device in on_path(packet.path, self.task.monitor.at) if packet.path else ():
             if device in packet.crossed:
-                self.cross(TAGGED if device in behind else PACKET, device, flow, packet)
+                self.cross(TAGGED if device in behind else PACKET, device, flow, packet, self.span(packet.path))
                 self.remember(flow, device, packet, after, lasts)
         for device in reverse:
-            self.cross(SELECT, device, packet.reverse_key[self.kind], packet._replace(ip_bytes=0))
+            flow_back = packet.reverse_key[self.kind]
+            assert packet.path is not None
+            back_span = self.span(self.backward(packet.path))
+            self.cross(SELECT, device, flow_back, packet._replace(ip_bytes=0), back_span)
         if packet.path is not None:
             self.paths[flow] = packet.path
             if packet.reach < len(packet.path.devices) and after:
@@ -624,21 +643,26 @@ class TaskOracle:
         for devices, kind in ((beside_path(packet.path, at), SELECT), (on_path(packet.path, at), HINT)):
             for device in devices:
                 arrives = now + self.selections.delay_ns + latency_ns(self.topology, selector, device)
-                message = (max(arrives, now + 1), kind == HINT, next(self.sent), kind, device, flow)
+                span = self.span(packet.path)
+                message = (max(arrives, now + 1), kind == HINT, next(self.sent), kind, device, flow, span)
                 heapq.heappush(self.messages, message)
 
     def deliver(self, now: int) -> None:
         """Deliver the messages that have arrived by now."""
         while self.messages and self.messages[0][0] <= now:
-            at, _, _, kind, device, flow = heapq.heappop(self.messages)
+            at, _, _, kind, device, flow, span = heapq.heappop(self.messages)
             for setting in self.settings:
-                setting.tables[self.monitors.index(device)].cross(kind, flow, at)
+                setting.tables[self.monitors.index(device)].cross(kind, flow, at, span=span)
 
-    def cross(self, kind: str, device: str, flow: int, packet: Packet) -> None:
+    def span(self, path: RoutedPath) -> int:
+        """Return how many monitors the flows of a path concern."""
+        return len(on_path(path, self.task.monitor.at)) + len(beside_path(path, self.task.monitor.at))
+
+    def cross(self, kind: str, device: str, flow: int, packet: Packet, span: int) -> None:
         monitor = self.monitors.index(device)
         luck = luck_of(packet.serial, self.seed, monitor)
         for setting in self.settings:
-            setting.tables[monitor].cross(kind, flow, packet.time_ns, packet.ip_bytes, luck, packet.serial)
+            setting.tables[monitor].cross(kind, flow, packet.time_ns, packet.ip_bytes, luck, packet.serial, span)
 
     def remember(self, flow: int, device: str, packet: Packet, after: bool, lasts: bool) -> None:
         crossed = self.epoch[flow, device]

@@ -131,7 +131,7 @@ def test_a_message_takes_effect_after_the_latency_and_the_delay() -> None:
     channels, routes = channels_of(LINE, ["s2"], ["s2", "s4"])
     messages = sent(channels, route_between(routes, "h1 s1 s2 s3 h3"), 1000, "s2", delay_ns=50)
     due = messages.due(10**9)
-    told = [(int(at), channels.monitors[int(m)], int(key), int(kind)) for at, m, key, kind in due]
+    told = [(int(at), channels.monitors[int(m)], int(key), int(kind)) for at, m, key, kind, _ in due]
     # s2 is crossed, so it gets a hint; s4 lies beside the path, two links of 2.3 ms away
     assert told == [(1050, "s2", 77, HINT), (1050 + 4_600_000, "s4", 77, SELECT)]
 
@@ -150,7 +150,7 @@ def test_messages_of_the_same_time_come_in_one_order_whatever_the_batches() -> N
     messages = sent(channels, over, 1000, "s2")  # hints of s2 and s4
     again = Selection(1, 0, 1000, 0)
     messages.send([again], np.array([beside], np.int32), channels, 0, np.array([77, 78], np.uint64))
-    due = [(channels.monitors[int(m)], int(key), int(kind)) for _, m, key, kind in messages.due(10**9)]
+    due = [(channels.monitors[int(m)], int(key), int(kind)) for _, m, key, kind, _ in messages.due(10**9)]
     assert due == [("s2", 77, HINT), ("s2", 78, HINT), ("s4", 78, SELECT), ("s4", 77, HINT)]
 
 
@@ -166,7 +166,7 @@ def test_what_crosses_a_monitor_in_order() -> None:
     key, back_key = np.array([1, 1, 2, 3, 1], np.uint64), np.array([2, 2, 1, 4, 2], np.uint64)
     forward = np.array([0, 0b10, 0, 0, 0b01], np.uint8)
     reverse = np.array([0, 0, 0b10, 0, 0], np.uint8)
-    messages = np.array([[20, channels.monitors.index("s3"), 9, SELECT], [60, 0, 8, HINT]], np.uint64)
+    messages = np.array([[20, channels.monitors.index("s3"), 9, SELECT, 5], [60, 0, 8, HINT, 6]], np.uint64)
     item = key * np.uint64(100)
     gather = crossings(routed, channels, key, back_key, item, forward, reverse, 1, messages, seed=1)
     one, three = (gather(channels.monitors.index(device)) for device in ("s1", "s3"))
@@ -176,6 +176,8 @@ def test_what_crosses_a_monitor_in_order() -> None:
     ]  # fmt: skip
     assert rows(three) == [(1, PACKET, 100, 10), (9, SELECT, 0, 20), (1, TAGGED, 200, 20), (2, PACKET, 300, 30)]
     assert one.item[[0, 1, 2, 4]].tolist() == [100, 100, 200, 100]
+    assert one.span.tolist() == [2, 2, 2, 2, 2, 6]
+    assert three.span.tolist() == [2, 5, 2, 2]
 
 
 def rows(some: Any) -> list[tuple[int, ...]]:
@@ -188,7 +190,7 @@ def test_monitors_draw_luck_of_their_own_and_evenly() -> None:
     n = 20_000
     routed = Routed(np.arange(n), np.ones(n, np.uint32), np.full(n, route_between(routes, "h1 s1 s2 h2"), np.int32), 0)
     nothing, none = np.zeros(n, np.uint64), np.zeros(n, np.uint8)
-    gather = crossings(routed, channels, nothing, nothing, nothing[:0], none, none, 0, np.zeros((0, 4), np.uint64), 3)
+    gather = crossings(routed, channels, nothing, nothing, nothing[:0], none, none, 0, np.zeros((0, 5), np.uint64), 3)
     one, two = (gather(channels.monitors.index(device)).luck / 2**32 for device in ("s1", "s2"))
     assert abs(np.corrcoef(one, two)[0, 1]) < 0.03
     for luck in (one, two):

@@ -46,7 +46,13 @@ def report(untagged: dict[int, int], tagged: dict[int, int], mode: str = "mozart
     zero = np.zeros(n, np.uint32)
     table.observe(
         Crossings(
-            np.array(keys, np.uint64), np.array(kinds, np.uint8), zero + 100, np.arange(n), zero, np.zeros(0, np.uint64)
+            np.array(keys, np.uint64),
+            np.array(kinds, np.uint8),
+            zero + 100,
+            np.arange(n),
+            zero,
+            np.ones(n, np.uint8),
+            np.zeros(0, np.uint64),
         )
     )
     return table.records()

@@ -20,6 +20,11 @@ Crossing = tuple[int, str, int, int]
 """(flow key, kind, bytes, luck)"""
 
 
+def span_of(key: int) -> int:
+    """How many monitors a flow crosses in these tests: one to four."""
+    return 1 + key % 4
+
+
 def crossings(some: list[Crossing], first_ns: int = 1, item: list[int] | None = None) -> Crossings:
     """Crossings a nanosecond apart."""
     keys, kinds, sizes, luck = zip(*some, strict=True) if some else ((), (), (), ())
@@ -30,6 +35,7 @@ def crossings(some: list[Crossing], first_ns: int = 1, item: list[int] | None = 
         np.array(sizes, np.uint32),
         np.arange(first_ns, first_ns + n),
         np.array(luck, np.uint32),
+        np.array([span_of(key) for key in keys], np.uint8),
         np.array(item if item is not None else [0] * n, np.uint64),
     )
 
@@ -61,7 +67,7 @@ def tables_after(mode: str, entries: int, probability: float, some: list[Crossin
     table.observe(crossings(some[:half]))
     table.observe(crossings(some[half:], 1 + half))
     for now, (flow, kind, size, luck) in enumerate(some, 1):
-        plain.cross(kind, flow, now, size if kind in (PACKET, TAGGED) else 0, luck)
+        plain.cross(kind, flow, now, size if kind in (PACKET, TAGGED) else 0, luck, span=span_of(flow))
     return table, plain
 
 
@@ -117,15 +123,31 @@ def test_the_table_moves_selected_flows_as_its_twin_does(mode: str) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(mode=st.sampled_from(["mozart", "recent"]), entries=st.integers(1, 24), seed=st.integers(0, 2**32))
-def test_no_flow_makes_a_selected_one_leave(mode: str, entries: int, seed: int) -> None:
+def test_a_selected_flow_leaves_only_for_one_that_crosses_no_more_monitors(mode: str, entries: int, seed: int) -> None:
     table = Table(MODES[mode], entries, 1.0)
     selected: set[int] = set()
     some = (c for c in random_crossings(seed, 150, 60, 0.5) if c[1] != HINT)
     for i, crossing in enumerate(some):
         table.observe(crossings([crossing], i + 1))
         now = {flow for flow, _, _, at, *_ in filter(None, contents(table)) if at is not None}
-        assert selected <= now
+        for gone in selected - now:
+            assert now - selected == {crossing[0]}
+            assert span_of(crossing[0]) <= span_of(gone)
         selected = now
+
+
+def test_overfull_monitors_keep_the_same_flows() -> None:
+    """What one monitor keeps of the flows that cross it, another keeps too, whatever the order they came in."""
+    rng = np.random.default_rng(3)
+    keys = rng.integers(1, 2**64, 16, np.uint64).tolist()
+    kept = []
+    for order in (keys, keys[::-1], rng.permutation(np.array(keys, np.uint64)).tolist()):
+        table = Table(MODES["mozart"], 8, 0.0)
+        table.observe(crossings([(key, TAGGED, 100, 0) for key in order]))
+        assert int(table.counters[tk.SELECTED_COLLISIONS]) == 8
+        kept.append({flow for flow, *_ in held(table)})
+    assert kept[0] == kept[1] == kept[2]
+    assert max(map(span_of, kept[0])) <= min(map(span_of, set(keys) - kept[0]))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -155,8 +177,8 @@ def test_a_flow_that_only_a_hint_announced_makes_way_for_a_tagged_one_and_for_no
     table = Table(MODES["recent"], 1, 1.0)
     table.observe(crossings([(1, PACKET, 100, 0), (1, HINT, 0, 0), (2, PACKET, 5000, 0)]))
     assert held(table) == {(1, 1, 100)}
-    table.observe(crossings([(3, TAGGED, 40, 0), (4, TAGGED, 40, 0)], 4))
-    assert held(table) == {(3, 1, 40)}
+    table.observe(crossings([(4, TAGGED, 40, 0), (3, TAGGED, 40, 0)], 4))  # 3 crosses more monitors than 4
+    assert held(table) == {(4, 1, 40)}
     assert int(table.counters[tk.SELECTED_COLLISIONS]) == 1
 
 

@@ -27,6 +27,7 @@ def crossings(
         np.full(n, size, np.uint32),
         np.arange(1, n + 1, dtype=np.int64),
         np.zeros(n, np.uint32),
+        np.ones(n, np.uint8),
         np.empty(0, np.uint64),
     )
 
@@ -41,6 +42,7 @@ def random_crossings(seed: int, n: int, flows: int) -> Crossings:
         rng.integers(0, 1501, n).astype(np.uint32),
         np.arange(1, n + 1, dtype=np.int64),
         rng.integers(0, 2**32, n, np.uint32),
+        rng.integers(1, 5, n).astype(np.uint8),
         np.empty(0, np.uint64),
     )
 
@@ -54,6 +56,7 @@ def part(some: Crossings, start: int, end: int) -> Crossings:
         some.ip_bytes[some_of],
         some.time_ns[some_of],
         some.luck[some_of],
+        some.span[some_of],
         some.item[some_of],
     )
 
