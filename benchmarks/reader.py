@@ -186,9 +186,9 @@ def scapy(path: Path, folder: Path) -> None:
 
 
 PEERS: dict[str, tuple[Callable[[Path, Path], None], int, tuple[str, ...]]] = {
-    "nfpcapd + nfdump": (nfpcapd, 1_000_000, ("nfpcapd", "nfdump")),
-    "argus": (argus, 1_000_000, ("argus",)),
-    "softflowd": (softflowd, 1_000_000, ("softflowd",)),
+    "nfpcapd + nfdump": (nfpcapd, 5_000_000, ("nfpcapd", "nfdump")),
+    "argus": (argus, 5_000_000, ("argus",)),
+    "softflowd": (softflowd, 5_000_000, ("softflowd",)),
     "dpkt": (dpkt, 200_000, ()),
     "nfstream": (nfstream, 200_000, ()),
     "scapy": (scapy, 5_000, ()),
