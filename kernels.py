@@ -1,12 +1,19 @@
 """How the hot loops are compiled: one decorator and the integer hash that all tables share.
 
 Kernels take and return arrays and scalars, never Python objects; they release the GIL, so two of them run on two
-cores. The compiled code is cached on disk, so only the first run on a machine pays for compiling.
+cores. The compiled code is cached on disk, so only the first run on a machine pays for compiling. numba's own cache
+looks at the file of a kernel alone and would keep code that has an old version of another file's part inlined; so the
+cache of mozart has a folder for each state of all kernel files, in the user's cache folder (or in NUMBA_CACHE_DIR).
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -16,6 +23,30 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
+
+CACHE_DAYS = 30  # after which the code of another state of the files is removed
+
+
+def _use_cache_of_this_state() -> None:
+    """Let numba cache in a folder named by the content of all kernel files; remove folders of old states."""
+    if "NUMBA_CACHE_DIR" in os.environ:
+        return
+    here = Path(__file__).resolve().parent
+    files = [Path(__file__), *sorted(here.glob("*/*_kernels.py"))]
+    state = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+    place = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mozart"
+    try:
+        for old in place.glob("kernels-" + "[0-9a-f]" * 16):
+            if time.time() - old.stat().st_mtime > CACHE_DAYS * 86400:
+                shutil.rmtree(old, ignore_errors=True)
+        (place / f"kernels-{state}").mkdir(parents=True, exist_ok=True)
+        os.utime(place / f"kernels-{state}")
+    except OSError:
+        return  # no such place for this user: numba finds another one
+    numba.config.CACHE_DIR = str(place / f"kernels-{state}")
+
+
+_use_cache_of_this_state()
 
 MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 MIX_2 = np.uint64(0x94D049BB133111EB)

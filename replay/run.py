@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +30,7 @@ from .outcome import Setting
 from .result import Result
 from .routes import Routes, link_drops
 from .sites import HashSites, PrefixSites
-from .task_replay import Job, TaskReplay
+from .task_replay import TaskReplay
 from .vocabulary import load
 
 Progress = Callable[[int, float], None]
@@ -101,31 +100,29 @@ def replay(
 def _run(
     feed: Feed, tasks: Sequence[TaskReplay], flows: FlowCount, loads: LinkLoads, progress: Progress | None
 ) -> None:
-    """Take everything that the feed gives."""
-    workers = max(os.cpu_count() or 1, 1)
-    with ThreadPoolExecutor(workers) as pool:
+    """Take everything that the feed gives: while the tables take one batch, the selectors see the next one."""
+    with ThreadPoolExecutor(max(os.cpu_count() or 1, 1)) as pool:
+        at_work: list[Future[None]] = []
         for item in ahead(feed):
             if isinstance(item, EpochEnd):
+                _finish(at_work)
                 five_tuples = item.streams["five-tuple"]
                 flows.add(five_tuples.key[: len(five_tuples)])
                 loads.add(five_tuples)
-                jobs = pool.map(lambda task, end=item: task.end_epoch(end), tasks)
+                jobs = [job for task in tasks for job in task.end_epoch(item)]
             else:
-                jobs = pool.map(lambda task, batch=item: task.take(batch), tasks)
-            _side_by_side(pool, workers, list(itertools.chain.from_iterable(jobs)))
+                jobs = [job for task in tasks for job in task.take(item)]
+                _finish(at_work)
+            at_work = [pool.submit(job) for job in jobs]
             if progress:
                 progress(feed.packets, (feed.last_ns - feed.first_ns) / 1e9)
+        _finish(at_work)
 
 
-def _side_by_side(pool: ThreadPoolExecutor, workers: int, jobs: Sequence[Job]) -> None:
-    """Do jobs that do not touch each other's tables, a share of them on each core."""
-
-    def share(start: int) -> None:
-        for job in jobs[start::workers]:
-            job()
-
-    for _ in pool.map(share, range(min(workers, len(jobs)))):
-        pass
+def _finish(at_work: Sequence[Future[None]]) -> None:
+    """Wait for jobs, which do not touch each other's tables; raises what one of them raised."""
+    for job in at_work:
+        job.result()
 
 
 def _effective(

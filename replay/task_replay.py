@@ -168,7 +168,10 @@ class TaskReplay:
         return sightings, reverse_key, np.insert(back, at, NOWHERE), route, ~lost
 
     def end_epoch(self, end: EpochEnd) -> list[Job]:
-        """Compare the reports with the truth and start the next epoch; returns jobs, one a detection delay."""
+        """Compare the reports with the truth and start the next epoch; returns jobs, one a detection delay.
+
+        The jobs may run while the next batch is taken, so they read nothing that `take` changes.
+        """
         streams = end.streams[self.key_kind]
         active = self.selections.active_flows(end.start_ns, end.end_ns)
         keys = self.selections.keys()
@@ -176,6 +179,8 @@ class TaskReplay:
         pairs = pairs_of(streams, self.after, selected, self.channels)
         path = paths_of(streams, selected, self.routes, len(keys)) if self.locates else np.zeros(0, np.int64)
         after, self.after = self.after, After(len(self.delays_ms))
+        for outcome in self.outcomes:
+            outcome.selected_flows = len(keys)
 
         def job(d: int) -> Job:
             def run() -> None:
@@ -200,7 +205,6 @@ class TaskReplay:
                 totals.report_bytes += table.report_bytes(report)
                 table.start_epoch()
         outcome.end_epoch(number, pairs, selected, records)
-        outcome.selected_flows = self.selections.flow_count
         if self.locates:
             losses = losses_of(streams, after, selected, self.routes, self.link_number, d)
             for s, found in enumerate(self.link_loss[d]):
