@@ -35,7 +35,7 @@ class Loss(Selector):
 
     def allocate(self, rows: int) -> None:
         """Keep packets, retransmissions and the highest end of each flow, side by side."""
-        self.flows = np.zeros((rows, 4), np.int64)
+        self.flows = np.zeros((rows, 4), np.uint32)
 
     def concerns(self, seen: Sightings) -> NDArray[np.bool_]:
         """Every packet and every notice of a drop."""

@@ -35,7 +35,7 @@ def retransmissions(
                 flags = np.uint32(tcp_flags[i])
                 extra = (flags & FIN) + ((flags & SYN) >> np.uint32(1))
                 end = np.uint32(tcp_seq[i] + payload_bytes[i] + extra)
-                highest = np.uint32(flows[r, HIGHEST_END])
+                highest = flows[r, HIGHEST_END]
                 if flows[r, PACKETS] == 1:
                     flows[r, HIGHEST_END] = end
                 else:
