@@ -24,6 +24,10 @@ from .sites import HashSites, PrefixSites
 from .streams import Streams
 from .task_replay import EpochEnd, Prepared
 
+AHEAD = 2
+"""Batches that wait for the tasks."""
+BUFFERS = AHEAD + 4
+"""Batches in use at a time: those that wait, the one being made, the one in the selectors, and that in the tables."""
 DROP_SALT = 0x6C62272E07BB0142
 
 
@@ -82,7 +86,8 @@ class Feed:
     def _take(self, batch: PacketBatch) -> Iterator[Prepared | EpochEnd]:
         if not self.packets:
             self.first_ns = int(batch.time_ns[0])
-        batch = batch.copy()  # the tasks are one batch behind, and the source reuses its buffers
+        if getattr(self.batches, "buffers", 1) < BUFFERS:
+            batch = batch.copy()  # the tasks are behind, and the source reuses its buffer
         if self.speed != 1.0:
             batch.time_ns[:] = self.first_ns + ((batch.time_ns - self.first_ns) / self.speed).astype(np.int64)
         begin = 0
@@ -155,7 +160,7 @@ class Feed:
         return route
 
 
-def ahead(feed: Iterable[Prepared | EpochEnd], depth: int = 2) -> Iterator[Prepared | EpochEnd]:
+def ahead(feed: Iterable[Prepared | EpochEnd], depth: int = AHEAD) -> Iterator[Prepared | EpochEnd]:
     """Iterate with a thread that works up to `depth` items ahead; its errors are raised here."""
     waiting: queue.Queue[tuple[str, object]] = queue.Queue(depth)
     stopped = threading.Event()

@@ -23,7 +23,7 @@ from ..traces.formats import open_trace
 from ..traces.packets import PacketBatch
 from ..traces.synth import Synthesizer, SynthOptions
 from .channels import Channels
-from .feed import EpochEnd, Feed, ahead, needs_of
+from .feed import BUFFERS, EpochEnd, Feed, ahead, needs_of
 from .flow_count import FlowCount
 from .link_loads import LinkLoads
 from .outcome import Setting
@@ -190,7 +190,7 @@ def _open(plan: Spec) -> tuple[Iterable[PacketBatch], AbstractContextManager[Any
     """Return the packets of the plan's traffic, and what closes them."""
     traffic = plan.traffic
     if traffic.trace is not None:
-        reader = open_trace(traffic.trace)
+        reader = open_trace(traffic.trace, buffers=BUFFERS)
         return reader, reader
     options = {"seed": plan.seed, **traffic.options}
     return Synthesizer(SynthOptions(name=str(traffic.synthetic), **options)), nullcontext()

@@ -37,9 +37,8 @@ class Loss(Selector):
         """Keep packets, retransmissions and the highest end of each flow, side by side."""
         self.flows = np.zeros((rows, 4), np.uint32)
 
-    def concerns(self, seen: Sightings) -> NDArray[np.bool_]:
+    def concerns(self, seen: Sightings) -> None:
         """Every packet and every notice of a drop."""
-        return np.ones(len(seen.key), np.bool_)
 
     def detect(
         self, seen: Sightings, row: NDArray[np.int64], fresh: NDArray[np.bool_], true: NDArray[np.bool_]

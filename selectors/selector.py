@@ -71,8 +71,10 @@ class Selector:
         """Return for each sighting whether the event is now true for its flow."""
         n = len(seen.key)
         row, fresh, true = np.empty(n, np.int64), np.zeros(n, np.bool_), np.zeros(n, np.bool_)
+        concerned = self.concerns(seen)
+        where = seen.where if concerned is None else np.where(concerned, seen.where, np.int32(-1))
         state_kernels.locate(
-            seen.key, np.where(self.concerns(seen), seen.where, -1), seen.packets.time_ns,
+            seen.key, where, seen.packets.time_ns,
             self.fp, self.seen_ns, self.buckets, self.ways, self.counters, row, fresh,
         )  # fmt: skip
         self.detect(seen, row, fresh, true)
@@ -84,8 +86,8 @@ class Selector:
         """Make state for a number of flows."""
         raise NotImplementedError
 
-    def concerns(self, seen: Sightings) -> NDArray[np.bool_]:
-        """Return which sightings bear on the event; others take no state. Default: all packets, no loss notices."""
+    def concerns(self, seen: Sightings) -> NDArray[np.bool_] | None:
+        """Return which sightings bear on the event (None: all); others take no state. Default: all but notices."""
         return ~seen.lost
 
     def detect(

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import zstandard
 from hypothesis import given, settings
@@ -29,7 +30,9 @@ from mozart.tests.packet_worlds import (
 )
 from mozart.traces.compression import PIECE_BYTES
 from mozart.traces.flows import FlowTable
+from mozart.traces.packets import PacketBatch
 from mozart.traces.reader import read
+from mozart.traces.writer import PcapWriter
 
 REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "traces"
 
@@ -300,3 +303,18 @@ def test_random_bytes_never_crash(tmp_path_factory: pytest.TempPathFactory, head
     path = tmp_path_factory.getbasetemp() / "random"
     path.write_bytes(head + rest)
     read_until_damage(path)
+
+
+def test_a_batch_stays_as_it_was_until_as_many_more_were_taken_as_there_are_buffers(tmp_path: Path) -> None:
+    path = tmp_path / "thousand.pcap"
+    with PcapWriter(path) as writer:
+        columns = {"src_port": np.arange(1000), "protocol": np.full(1000, 6), "ip_bytes": np.full(1000, 60)}
+        writer.write(PacketBatch.of(time_ns=np.arange(1000), src=np.full((1000, 2), 7), **columns))
+    given: list[PacketBatch] = []
+    copies: list[PacketBatch] = []
+    for batch in read(path, batch_packets=64, reorder_window_packets=8, buffers=3):
+        given.append(batch)
+        copies.append(batch.copy())
+        for old, copy in zip(given[-3:], copies[-3:], strict=True):
+            assert np.array_equal(old.time_ns, copy.time_ns) and np.array_equal(old.src, copy.src)
+    assert [int(t) for copy in copies for t in copy.time_ns] == list(range(1000))

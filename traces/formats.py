@@ -17,8 +17,10 @@ PCAP_SUFFIXES = (".pcap", ".pcap.gz", ".pcap.zst", ".pcap.xz")
 PARQUET_SUFFIX = ".parquet"
 
 
-def open_trace(paths: Sequence[str]) -> TraceReader | ParquetReader:
+def open_trace(paths: Sequence[str], buffers: int = 1) -> TraceReader | ParquetReader:
     """Open one trace in one or more files, captures or Parquet columns ("-" is a capture on standard input).
+
+    Of captures, a batch is valid until `buffers` more were taken.
 
     Raises SpecError where the two kinds are mixed.
     """
@@ -26,7 +28,7 @@ def open_trace(paths: Sequence[str]) -> TraceReader | ParquetReader:
 
     columns = [path for path in paths if is_parquet(path)]
     if not columns:
-        return read(*paths)
+        return read(*paths, buffers=buffers)
     if len(columns) < len(paths):
         other = next(path for path in paths if not is_parquet(path))
         raise SpecError(f"{columns[0]} is Parquet and {other} is not: convert one of them first")

@@ -22,16 +22,21 @@ from .pcapng import SECTION_MAGIC, PcapngFile
 from .rows import FileFormat, Rows
 
 
-def read(*paths: str | Path, batch_packets: int = 65536, reorder_window_packets: int = 1024) -> TraceReader:
+def read(
+    *paths: str | Path, batch_packets: int = 65536, reorder_window_packets: int = 1024, buffers: int = 1
+) -> TraceReader:
     """Open traces as one: files in the order given, "-" for standard input, or patterns such as
     "2019/*.pcap.gz".
 
     Packets come in time order: those out of order by up to `reorder_window_packets` packets are put in order,
-    later ones are counted in `skipped["out_of_order"]`. Batches have at most `batch_packets` packets.
+    later ones are counted in `skipped["out_of_order"]`. Batches have at most `batch_packets` packets, and a batch is
+    valid until `buffers` more were taken.
 
     Raises TraceError where a file is missing, and while reading where a file cannot be read on.
     """
-    return TraceReader(expand(paths), batch_packets=batch_packets, reorder_window_packets=reorder_window_packets)
+    return TraceReader(
+        expand(paths), batch_packets=batch_packets, reorder_window_packets=reorder_window_packets, buffers=buffers
+    )
 
 
 def expand(paths: tuple[str | Path, ...]) -> list[str]:
@@ -55,7 +60,7 @@ def expand(paths: tuple[str | Path, ...]) -> list[str]:
 class TraceReader:
     """The packets of a trace, batch by batch in time order; also a context manager that closes the files.
 
-    A batch is a view of buffers that the next batch reuses: it is valid until the next one is taken, and
+    A batch is a view of one of `buffers` buffers, which take turns: it is valid until as many more were taken, and
     `.copy()` keeps it. Where a file is damaged or cut off, all packets up to there come first, then a
     TraceError that names the file, the byte and what is wrong.
     """
@@ -67,12 +72,14 @@ class TraceReader:
         batch_packets: int = 65536,
         reorder_window_packets: int = 1024,
         block_bytes: int = BLOCK_BYTES,
+        buffers: int = 1,
     ) -> None:
-        if batch_packets < 1 or reorder_window_packets < 0:
-            raise ValueError("batch_packets is at least 1, and reorder_window_packets at least 0")
+        if batch_packets < 1 or reorder_window_packets < 0 or buffers < 1:
+            raise ValueError("batch_packets and buffers are at least 1, and reorder_window_packets at least 0")
+        self.buffers = buffers
         self._paths = paths
         self._block_bytes = block_bytes
-        self._rows = Rows(batch_packets, reorder_window_packets)
+        self._rows = Rows(batch_packets, reorder_window_packets, buffers)
         self._window: Window | None = None
         self._bytes_of_earlier_files = 0
         self._batches = self._read()

@@ -24,8 +24,9 @@ BEFORE_EVERYTHING = int(np.iinfo(np.int64).min)
 class Rows:
     """Room for a batch and for the packets kept back; file formats write behind the rows `filled` so far."""
 
-    def __init__(self, batch_packets: int, window: int) -> None:
-        self.columns = PacketBatch.empty(batch_packets + window)
+    def __init__(self, batch_packets: int, window: int, buffers: int = 1) -> None:
+        self._buffers = [PacketBatch.empty(batch_packets + window) for _ in range(buffers)]
+        self.columns = self._buffers[0]
         self.filled = 0
         self.skipped: NDArray[np.int64] = np.zeros(len(SKIP_REASONS), np.int64)
         """Packets that were not measured, by reason as in `header_kernels`."""
@@ -41,7 +42,7 @@ class Rows:
     def give(self, all_of_them: bool = False) -> Iterator[PacketBatch]:
         """Give out the rows in time order, but for the last ones of the window, which become the first rows.
 
-        A batch is a view, valid until the next one is taken.
+        A batch is a view, valid until as many more were taken as there are buffers.
         """
         if not in_order(self.columns.time_ns[: self.filled], self._ordered, self._given_ns):
             self._put_in_order()
@@ -50,8 +51,10 @@ class Rows:
             self._given_ns = int(self.columns.time_ns[count - 1])
             self.given += count
             yield self.columns[:count]
-            for column in self.columns.columns():
-                column[: self.filled - count] = column[count : self.filled]
+            self._buffers.append(self._buffers.pop(0))
+            for column, behind in zip(self.columns.columns(), self._buffers[0].columns(), strict=True):
+                behind[: self.filled - count] = column[count : self.filled]
+            self.columns = self._buffers[0]
             self.filled -= count
         self._ordered = self.filled
 
