@@ -654,8 +654,10 @@ class TaskOracle:
             for setting in self.settings:
                 setting.tables[self.monitors.index(device)].cross(kind, flow, at, span=span)
 
-    def span(self, path: RoutedPath) -> int:
+    def span(self, path: RoutedPath | None) -> int:
         """Return how many monitors the flows of a path concern."""
+        if path is None:
+            return 0
         return len(on_path(path, self.task.monitor.at)) + len(beside_path(path, self.task.monitor.at))
 
     def cross(self, kind: str, device: str, flow: int, packet: Packet, span: int) -> None:
