@@ -7,7 +7,7 @@ the two devices. (MOZART, SOSR 2016, slide 30; the channel follows from the path
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,7 +132,7 @@ class Channels:
                 )
 
 
-def _in_order(devices: Sequence[str], some: object) -> tuple[str, ...]:
+def _in_order(devices: Sequence[str], some: Iterable[str | None]) -> tuple[str, ...]:
     """Return those devices that occur in `some`, in the order of `devices`."""
-    wanted = set(some)  # type: ignore[call-overload]
+    wanted = set(some)
     return tuple(d for d in devices if d in wanted)

@@ -143,6 +143,7 @@ def _mode_table(
 
     sizes = sorted({row["memory_entries"] for row in rows})
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="italic")
+    table.min_width = len(title)
     table.add_column("entries", no_wrap=True)
     for size in sizes:
         table.add_column(f"{size:,}", justify="right", no_wrap=True)

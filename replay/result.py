@@ -25,7 +25,7 @@ COLUMNS = {
     "pre_event_bytes": "bytes of reachable selected flows from before their selection",
     "pre_event_captured_bytes": "of those, how many the records hold",
     "volume_error": "mean relative error of a record's estimate of its flow's bytes",
-    "selected_collisions": "packets of selected flows refused because all slots were selected or taken",
+    "selected_collisions": "packets of selected flows that found no slot: they, or another selected flow, went",
     "refused_samples": "sampled packets refused for want of a slot",
     "report_bytes": "size of all reports",
 }
