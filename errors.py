@@ -35,3 +35,11 @@ class PlacementError(MozartError):
     """A placement problem that is not well formed."""
 
     exit_code = 2
+
+
+class BusError(MozartError):
+    """A message or a configuration that is not well formed, or a broker that refuses."""
+
+
+class LiveError(MozartError):
+    """Something that a live run needs and does not have, or that failed in it."""

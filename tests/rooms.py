@@ -13,12 +13,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = {
-    "cli": 5,
-    "commands": 4,
-    "live": 3,
+    "cli": 6,
+    "commands": 5,
+    "live": 4,
     "controller": 3,
-    "agents": 2,
+    "agents": 3,
     "replay": 2,
+    "bus": 1,
     "selectors": 1,
     "monitors": 1,
     "placement": 1,
