@@ -1,7 +1,7 @@
 """What a device's agent is told: the selectors and monitors that it runs, as values that travel as JSON.
 
-The controller makes one `DeviceConfig` a device (controller/plan.py) and publishes it, retained; the agent checks it when
-it arrives. Hosts stand for sites: a *pair* is written 'h1>h5', source site first.
+The controller makes one `DeviceConfig` a device (controller/plan.py) and publishes it, retained; the agent checks it
+when it arrives. Hosts stand for sites: a *pair* is written 'h1>h5', source site first.
 """
 
 from __future__ import annotations
