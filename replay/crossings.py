@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,56 @@ class Messages:
         return taken[np.lexsort((taken[:, 3] == HINT, taken[:, 0]))]
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What monitors are told beside the packets that cross them: reverse tags and messages, as columns.
+
+    Those of monitor m are the rows `start[m]` to `start[m + 1]`, in order.
+    """
+
+    start: NDArray[np.int64]
+    before: NDArray[np.int64]
+    """Number of the packet of the batch before which it takes effect."""
+    key: NDArray[np.uint64]
+    kind: NDArray[np.uint8]
+    time_ns: NDArray[np.int64]
+    span: NDArray[np.uint8]
+
+    @classmethod
+    def of(
+        cls,
+        routed: Routed,
+        channels: Channels,
+        reverse_key: NDArray[np.uint64],
+        reverse: NDArray[np.uint8],
+        messages: NDArray[np.uint64],
+    ) -> Told:
+        """Put in order what the packets with a reverse tag (`reverse` is not 0) and the messages tell.
+
+        A reverse tag takes effect behind its packet, a message before the first packet that is not earlier.
+        """
+        packet = np.flatnonzero(reverse)
+        which, tagged = channels.reverse_reached.expand(routed.route[packet])
+        packet = packet[which]
+        message_ns = messages[:, 0].astype(np.int64)
+        monitor = np.concatenate([tagged, messages[:, 1].astype(np.int64)])
+        before = np.concatenate([packet + 1, np.searchsorted(routed.time_ns, message_ns)])
+        order = np.lexsort((before, monitor))
+        return cls(
+            np.searchsorted(monitor[order], np.arange(len(channels.monitors) + 1)),
+            before[order],
+            np.concatenate([reverse_key[packet], messages[:, 2]])[order],
+            np.concatenate([np.full(len(packet), SELECT), messages[:, 3]]).astype(np.uint8)[order],
+            np.concatenate([routed.time_ns[packet], message_ns])[order],
+            np.concatenate([channels.reverse_span[routed.route[packet]], messages[:, 4]]).astype(np.uint8)[order],
+        )
+
+    def of_monitor(self, number: int) -> Told:
+        """Return what one monitor is told."""
+        some = slice(self.start[number], self.start[number + 1])
+        return Told(self.start, *(c[some] for c in (self.before, self.key, self.kind, self.time_ns, self.span)))
+
+
 def crossings(
     routed: Routed,
     channels: Channels,
@@ -83,37 +134,45 @@ def crossings(
 ) -> Callable[[int], Crossings]:
     """Work out what crosses the monitors of a task, for one detection delay (bit `delay` of the masks).
 
-    Returns a function that makes the crossings of one monitor, by its number.
+    Returns a function that makes the crossings of one monitor, by its number. `item` may be empty.
     """
-    bit = np.uint8(1 << delay)
-    message_ns, monitor = messages[:, 0].astype(np.int64), messages[:, 1].astype(np.int32)
-    message_key, message_kind = np.ascontiguousarray(messages[:, 2]), messages[:, 3].astype(np.uint8)
-    message_span = messages[:, 4].astype(np.uint8)
-    crossed, back = channels.crossed, channels.reverse_reached
-    counts = np.zeros(len(channels.monitors), np.int64)
-    ck.count(routed.route, reverse, bit, crossed.start, crossed.items, back.start, back.items, monitor, counts)
-    ends = np.cumsum(counts)
-    origin = np.empty(ends[-1], np.uint32)
-    ck.order(
-        routed.route, routed.time_ns, forward, reverse, bit,
-        crossed.start, crossed.items, channels.reached.items, back.start, back.items,
-        message_ns, monitor, ends - counts, origin,
-    )  # fmt: skip
+    packets = len(routed.route)
+    every_told = Told.of(routed, channels, reverse_key, reverse & np.uint8(1 << delay), messages)
+    crosses, reached = tables_of(channels)
 
     def gather(number: int) -> Crossings:
-        begin, end = ends[number] - counts[number], ends[number]
-        n = int(counts[number])
+        told = every_told.of_monitor(number)
+        told_at = np.empty(len(told.key), np.int64)
+        room = np.empty(packets + len(told.key) + 1, np.uint32)
+        n = ck.origins(routed.route, crosses[number], told.before, room, told_at)
+        origin = room[:n]
         made = Crossings(
             np.empty(n, np.uint64), np.empty(n, np.uint8), np.empty(n, np.uint32), np.empty(n, np.int64),
-            np.empty(n, np.uint32), np.empty(n, np.uint8), np.empty(n if len(item) else 0, np.uint64),
+            np.empty(n, np.uint32), np.empty(n, np.uint8), item[origin] if len(item) else item,
         )  # fmt: skip
-        ck.gather(
-            origin[begin:end], key, reverse_key, routed.ip_bytes, routed.time_ns, item,
-            routed.route, channels.span, channels.reverse_span,
-            message_key, message_kind, message_span, message_ns,
-            routed.serial, np.uint64((seed * MIX + number) % 2**64),
-            made.key, made.kind, made.ip_bytes, made.time_ns, made.luck, made.span, made.item,
-        )  # fmt: skip
+        if packets:
+            ck.gather(
+                origin, routed.route, key, routed.ip_bytes, routed.time_ns, forward, delay, reached[number],
+                channels.span, routed.serial, np.uint64((seed * MIX + number) % 2**64),
+                made.key, made.kind, made.ip_bytes, made.time_ns, made.luck, made.span,
+            )  # fmt: skip
+        made.key[told_at], made.kind[told_at], made.ip_bytes[told_at] = told.key, told.kind, 0
+        made.time_ns[told_at], made.span[told_at] = told.time_ns, told.span
         return made
 
     return gather
+
+
+_tables: WeakKeyDictionary[Channels, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = WeakKeyDictionary()
+
+
+def tables_of(channels: Channels) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return for each (monitor, route) whether packets cross the monitor, and whether tags reach it: 1 or 0."""
+    if channels not in _tables:
+        lists = channels.crossed
+        route, monitor = lists.expand(np.arange(len(lists.start) - 1))
+        crosses, reached = (np.zeros((len(channels.monitors), len(lists.start) - 1), np.uint8) for _ in range(2))
+        crosses[monitor, route] = 1
+        reached[monitor, route] = channels.reached.items
+        _tables[channels] = crosses, reached
+    return _tables[channels]
