@@ -68,6 +68,15 @@ def choose(src_host, dst_host, src, dst, src_port, dst_port, protocol, first, co
 
 
 @lean_kernel
+def find_selectors(route, where_of, reverse_where_of, where, reverse_where):
+    """Write the selector that each packet crosses, and that which selects for its reverse flow, by its route."""
+    for i in range(np.uint64(len(route))):
+        r = np.uint64(route[i])
+        where[i] = where_of[r]
+        reverse_where[i] = reverse_where_of[r]
+
+
+@lean_kernel
 def drop(route, serial, seed, hop_start, hop_chance, cut, round_trip_ns, time_ns, noticed_ns):
     """Drop packets on links: a dropped packet's route becomes the part of it that it crossed.
 

@@ -20,6 +20,7 @@ from ..selectors.selection import Selections, Tags
 from ..selectors.selector import Sightings
 from ..tasks import Sampling, Task
 from ..traces.packets import PacketBatch
+from . import route_kernels
 from .channels import NOWHERE, Channels
 from .crossings import Messages, Routed, crossings
 from .locate import LinkLoss, compare, hops_between, learn_truth, located
@@ -135,7 +136,8 @@ class TaskReplay:
     def _select(self, batch: Prepared) -> Tags:
         """Run the selectors over a batch and over the notices that are due, and send the messages."""
         route, kind = batch.routed.route, self.key_kind
-        where, back = self.channels.where[route], self.channels.reverse_where[route]
+        where, back = np.empty(len(route), np.int32), np.empty(len(route), np.int32)
+        route_kernels.find_selectors(route, self.channels.where, self.channels.reverse_where, where, back)
         seen = Sightings(batch.packets, batch.key[kind], where, np.zeros(len(where), np.bool_))
         reverse_key = batch.reverse_key[kind]
         keep: Any = slice(None)
@@ -149,7 +151,7 @@ class TaskReplay:
             for messages, delay_ns in zip(self.messages, self.selections.delays_ns, strict=True):
                 messages.send(selections, routes, self.channels, int(delay_ns), self.selections.keys())
             self.selected_at.extend((s.flow, s.where, s.time_ns) for s in selections)
-        return Tags(*(column[keep] for column in (tags.forward, tags.reverse, tags.after, tags.past, tags.flow)))
+        return Tags(tags.forward[keep], tags.reverse[keep], tags.after[keep], tags.past[keep])
 
     def _with_notices(self, batch: Prepared, seen: Sightings, back: NDArray[np.int32]) -> tuple[Any, ...]:
         """Put the notices among the packets, in order of time; each before the packets that are not earlier."""

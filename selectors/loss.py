@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..fields import Field
-from .loss_kernels import retransmissions
+from .loss_kernels import STATE_WORDS, retransmissions
 from .selector import Selector, Sightings
+from .state_kernels import BLOCK
 
 
 class Loss(Selector):
@@ -33,19 +34,18 @@ class Loss(Selector):
     threshold: float
     min_packets: int
 
+    state_words = STATE_WORDS
+
     def allocate(self, rows: int) -> None:
-        """Keep packets, retransmissions and the highest end of each flow, side by side."""
-        self.flows = np.zeros((rows, 4), np.uint32)
+        """All that is kept of a flow (packets, retransmissions, the highest end) stands in the state words."""
 
-    def concerns(self, seen: Sightings) -> None:
-        """Every packet and every notice of a drop."""
-
-    def detect(
-        self, seen: Sightings, row: NDArray[np.int64], fresh: NDArray[np.bool_], true: NDArray[np.bool_]
-    ) -> None:
-        """Count packets and retransmissions, and compare their ratio."""
+    def events(self, seen: Sightings) -> NDArray[np.bool_]:
+        """Count packets and retransmissions, and compare their ratio: in one pass that also finds the rows."""
         p = seen.packets
+        true = np.zeros(len(seen.key), np.bool_)
         retransmissions(
-            row, fresh, seen.lost, p.protocol, p.tcp_seq, p.tcp_flags, p.payload_bytes,
-            self.flows, self.threshold, self.min_packets, true,
+            seen.key, seen.where, p.time_ns, seen.lost, p.protocol, p.tcp_seq, p.tcp_flags, p.payload_bytes,
+            self.fp, self.state, self.buckets, self.ways, self.counters, self.threshold, self.min_packets,
+            np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64), true,
         )  # fmt: skip
+        return true

@@ -5,43 +5,64 @@ from __future__ import annotations
 import numpy as np
 
 from ..kernels import lean_kernel, prefetch
+from .state_kernels import BLOCK, EIGHT, HALF, ONE, SEEN_NS, claim_row, find_way, first_row
 
 TCP = 6
 FIN, SYN = np.uint32(1), np.uint32(2)
-PACKETS, RETRANSMITTED, HIGHEST_END = range(3)  # what a row of `flows` holds
-LOOKAHEAD = 12
+COUNTS, HIGHEST_END, STATE_WORDS = 1, 2, 4
+"""Words of a state row, beside the time: retransmissions above packets, 32 bits each, and the highest end. With four
+words a row lies within a cache line."""
+LOW_HALF = np.uint64(0xFFFFFFFF)
+SIGN = np.uint32(31)
 
 
 @lean_kernel
 def retransmissions(
-    row, fresh, lost, protocol, tcp_seq, tcp_flags, payload_bytes, flows, threshold, min_packets, true
+    key, where, time_ns, lost, protocol, tcp_seq, tcp_flags, payload_bytes,
+    fp, state, buckets, ways, counters, threshold, min_packets, work, found, true,
 ):  # fmt: skip
-    """Set `true[i]` where the loss event is true at sighting i."""
-    n = len(row)
-    for i in range(n):
-        if i + LOOKAHEAD < n and row[i + LOOKAHEAD] >= 0:
-            prefetch(flows, row[i + LOOKAHEAD] * 4)
-        r = row[i]
-        if r < 0:
-            continue
-        if fresh[i]:
-            flows[r, PACKETS] = 0
-            flows[r, RETRANSMITTED] = 0
-        if lost[i]:
-            flows[r, RETRANSMITTED] += 1  # rule 2
-        else:
-            flows[r, PACKETS] += 1
-            if protocol[i] == TCP:
-                flags = np.uint32(tcp_flags[i])
-                extra = (flags & FIN) + ((flags & SYN) >> np.uint32(1))
-                end = np.uint32(tcp_seq[i] + payload_bytes[i] + extra)
-                highest = flows[r, HIGHEST_END]
-                if flows[r, PACKETS] == 1:
-                    flows[r, HIGHEST_END] = end
-                else:
-                    if payload_bytes[i] and np.int32(np.uint32(tcp_seq[i] - highest)) < 0:
-                        flows[r, RETRANSMITTED] += 1  # rule 1
-                    if np.int32(np.uint32(end - highest)) > 0:
-                        flows[r, HIGHEST_END] = end
-        packets = flows[r, PACKETS]
-        true[i] = packets >= min_packets and flows[r, RETRANSMITTED] >= threshold * packets  # rule 3
+    """Find the row of each sighting's flow (as `state_kernels.locate`), and set `true[i]` where the event is true.
+
+    Without a branch, but for flows that have no row yet: what a packet is cannot be predicted. `work` and `found` are
+    room for a block.
+    """
+    n = np.uint64(len(key))
+    least = np.uint64(min_packets)
+    begin = np.uint64(0)
+    while begin < n:
+        end = min(begin + BLOCK, n)
+        for i in range(end, min(end + BLOCK, n)):
+            prefetch(fp, first_row(key[i], max(where[i], 0), buckets, ways))
+        items = np.uint64(0)
+        for i in range(begin, end):
+            start = first_row(key[i], max(where[i], 0), buckets, ways)
+            way = find_way(fp, start, ways, key[i]) & ~EIGHT
+            work[items] = i
+            found[items] = start + way
+            prefetch(state, (start + way) * np.uint64(STATE_WORDS))
+            items += np.uint64(where[i] >= 0)
+        for item in range(items):
+            i, row = work[item], found[item]
+            if fp[row] != key[i]:
+                start = first_row(key[i], where[i], buckets, ways)
+                way = find_way(fp, start, ways, key[i])
+                row = start + way
+                if way == EIGHT:
+                    row = claim_row(fp, state, start, ways, key[i], counters)
+                    state[row, COUNTS] = 0
+            drop = np.uint64(lost[i])  # rule 2
+            counts = np.uint64(state[row, COUNTS]) + (drop << HALF | (ONE - drop))
+            packets = counts & LOW_HALF
+            tcp = (ONE - drop) & np.uint64(protocol[i] == TCP)
+            flags, seq = np.uint32(tcp_flags[i]), np.uint32(tcp_seq[i])
+            end_seq = np.uint32(seq + payload_bytes[i] + (flags & FIN) + ((flags & SYN) >> np.uint32(1)))
+            highest = np.uint32(state[row, HIGHEST_END])
+            first = np.uint64(packets == ONE)
+            below = np.uint64(np.uint32(seq - highest) >> SIGN)
+            above = np.uint64(np.uint32(highest - end_seq) >> SIGN)
+            counts += (tcp & (ONE - first) & below & np.uint64(payload_bytes[i] != 0)) << HALF  # rule 1
+            state[row, SEEN_NS] = time_ns[i]
+            state[row, COUNTS] = np.int64(counts)
+            state[row, HIGHEST_END] = np.int64(end_seq if tcp & (first | above) else highest)
+            true[i] = (packets >= least) & (np.int64(counts >> HALF) >= threshold * np.int64(packets))  # rule 3
+        begin = end

@@ -25,7 +25,7 @@ FIRST_ENTRIES = 1 << 10
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """What the selections mean for each sighting, as masks over the delays; and which flows they are about."""
+    """What the selections mean for each sighting, as masks over the delays."""
 
     forward: NDArray[np.uint8]
     """The packet leaves the selector's device tagged."""
@@ -35,8 +35,6 @@ class Tags:
     """The packet's flow is selected by now at some device, whether or not this packet crosses it."""
     past: NDArray[np.uint8]
     """The same of the flow's first selection, and it stays so: the packet is not from before the event."""
-    flow: NDArray[np.int32]
-    """Number of the packet's flow in `Selections.flows`, or -1 where it never was selected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +57,8 @@ class Selections:
             raise ValueError(f"between 1 and {MAX_DELAYS} detection delays can be kept, not {len(delays_ms)}")
         self.hold_ns = round(hold_s * 1e9)
         self.delays_ns = np.array([round(d * 1e6) for d in delays_ms], np.int64)
+        self.marks = np.zeros(2 * FIRST_ENTRIES, np.uint8)
+        """Sixteen bits an entry: that of a flow is set where it was selected, or one that shares the bit was."""
         self.fp = np.zeros(4 * FIRST_ENTRIES, np.uint64)
         self.entry = np.zeros(4 * FIRST_ENTRIES, np.int32)
         # by entry: a (flow, device) pair, and one with device -1 for the flow anywhere
@@ -89,16 +89,15 @@ class Selections:
         `reverse_where` is the device that selects for the reverse flow, where this packet crosses it, else -1.
         """
         n = len(key)
-        forward, reverse, after, past = (np.zeros(n, np.uint8) for _ in range(4))
-        tags = Tags(forward, reverse, after, past, np.full(n, -1, np.int32))
+        tags = Tags(*np.zeros((4, n), np.uint8))
         made = np.zeros((int(np.count_nonzero(true)), 4), np.int64)
         taken = selected = 0
         while taken < n:
             taken, self.entries, self.flow_count, selected = sk.select(
                 taken, key, where, reverse_key, reverse_where, true, time_ns, self.hold_ns, self.delays_ns,
-                self.fp, self.entry, self.flow, self.first_ns, self.since_ns, self.last_true_ns, self.entries,
+                self.marks, self.fp, self.entry, self.flow, self.first_ns, self.since_ns, self.last_true_ns, self.entries,
                 self.flows, self.flow_count, tags.forward, tags.reverse, tags.after, tags.past,
-                tags.flow, made, selected,
+                made, selected,
             )  # fmt: skip
             if taken < n:
                 self._grow()
@@ -117,4 +116,5 @@ class Selections:
             setattr(self, name, np.resize(getattr(self, name), size))
         fp, entry = self.fp, self.entry
         self.fp, self.entry = np.zeros(4 * size, np.uint64), np.zeros(4 * size, np.int32)
-        sk.rehash(fp, entry, self.fp, self.entry)
+        self.marks = np.zeros(2 * size, np.uint8)
+        sk.rehash(fp, entry, self.flows, self.flow_count, self.fp, self.entry, self.marks)

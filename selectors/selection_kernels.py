@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import lean_kernel, mix64, prefetch
+from ..kernels import lean_kernel, mix64
 
 ANYWHERE = np.int64(-1)
-LOOKAHEAD = 12
 ODD = np.uint64(0x9E3779B97F4A7C15)
+ONE = np.uint8(1)
+THREE, SEVEN = np.uint64(3), np.uint64(7)
 
 
 @lean_kernel
@@ -31,13 +32,29 @@ def probe(fp, print_):
 
 
 @lean_kernel
-def rehash(fp, entry, new_fp, new_entry):
-    """Move all fingerprints to a larger table."""
+def mark(marks, key):
+    """Mark a flow as one that may be selected."""
+    bit = key & np.uint64(8 * len(marks) - 1)
+    marks[bit >> THREE] |= ONE << np.uint8(bit & SEVEN)
+
+
+@lean_kernel
+def marked(marks, key):
+    """Return 1 where a flow may be selected, 0 where it is not: a look at one bit, and most flows are not."""
+    bit = key & np.uint64(8 * len(marks) - 1)
+    return marks[bit >> THREE] >> np.uint8(bit & SEVEN) & ONE
+
+
+@lean_kernel
+def rehash(fp, entry, flows, flow_count, new_fp, new_entry, new_marks):
+    """Move all fingerprints, and the marks of the flows selected so far, to larger tables."""
     for i in range(len(fp)):
         if fp[i] != np.uint64(0):
             slot = probe(new_fp, fp[i])
             new_fp[slot] = fp[i]
             new_entry[slot] = entry[i]
+    for i in range(flow_count):
+        mark(new_marks, flows[i])
 
 
 @lean_kernel
@@ -62,24 +79,26 @@ def in_force(since_ns, last_true_ns, hold_ns, delays_ns, now):
 @lean_kernel
 def select(
     begin, key, where, reverse_key, reverse_where, true, time_ns, hold_ns, delays_ns,
-    fp, entry, flow, first_ns, since_ns, last_true_ns, entries, flows, flow_count,
-    forward, reverse, after, past, packet_flow, made, selections,
+    marks, fp, entry, flow, first_ns, since_ns, last_true_ns, entries, flows, flow_count,
+    forward, reverse, after, past, made, selections,
 ):  # fmt: skip
     """Take sightings in order, from number `begin` on, while there is room for new selections.
 
     Returns (sightings taken, entries, flows, selections) so far. `made` gets (flow, where, time, row).
     """
-    n = len(key)
-    for i in range(begin, n):
-        if i + LOOKAHEAD < n:
-            prefetch(fp, np.int64(key[i + LOOKAHEAD] >> np.uint64(7)) & np.int64(len(fp) - 1))
+    n = np.uint64(len(key))
+    for i in range(np.uint64(begin), n):
+        answers = np.uint8(reverse_where[i] >= 0) & marked(marks, reverse_key[i])
+        if not (marked(marks, key[i]) | answers | np.uint8(true[i])):
+            continue
         if true[i] and entries + 2 > len(flow):
-            return i, entries, flow_count, selections
+            return np.int64(i), entries, flow_count, selections
         now = time_ns[i]
+        number = np.int64(-1)
         slot = probe(fp, key[i])
         if fp[slot] != np.uint64(0):
             e = entry[slot]
-            packet_flow[i] = flow[e]
+            number = np.int64(flow[e])
             past[i] = past_delays(first_ns[e], delays_ns, now)
             after[i] = in_force(since_ns[e], last_true_ns[e], hold_ns, delays_ns, now)
             if where[i] >= 0 and after[i]:
@@ -87,7 +106,7 @@ def select(
                 if fp[here] != np.uint64(0):
                     e = entry[here]
                     forward[i] = in_force(since_ns[e], last_true_ns[e], hold_ns, delays_ns, now)
-        if reverse_where[i] >= 0:
+        if answers:
             there = probe(fp, at_device(reverse_key[i], reverse_where[i]))
             if fp[there] != np.uint64(0):
                 e = entry[there]
@@ -100,12 +119,13 @@ def select(
             slot = probe(fp, print_)
             if fp[slot] == np.uint64(0):
                 if device == ANYWHERE:
-                    flows[flow_count] = key[i]
-                    packet_flow[i] = flow_count
+                    number = flow_count
+                    flows[number] = key[i]
                     flow_count += 1
+                    mark(marks, key[i])
                 fp[slot] = print_
                 entry[slot] = entries
-                flow[entries] = packet_flow[i]
+                flow[entries] = number
                 first_ns[entries] = now
                 since_ns[entries] = now
                 last_true_ns[entries] = -hold_ns - 1 - (1 << 62)
@@ -114,10 +134,10 @@ def select(
             if now > last_true_ns[e] + hold_ns:
                 since_ns[e] = now
                 if device != ANYWHERE:
-                    made[selections, 0] = packet_flow[i]
+                    made[selections, 0] = number
                     made[selections, 1] = device
                     made[selections, 2] = now
                     made[selections, 3] = i
                     selections += 1
             last_true_ns[e] = now
-    return n, entries, flow_count, selections
+    return np.int64(n), entries, flow_count, selections

@@ -46,6 +46,8 @@ class Selector:
     keys: tuple[str, ...] = KEY_KINDS
     """The flow keys that the event has a meaning for."""
     parameters: ClassVar[Mapping[str, Field]] = {}
+    state_words = 1
+    """64-bit words of `state` for each row: the first is when the flow was last seen, others are the plug-in's own."""
 
     def __init__(self, devices: int, memory_entries: int, **parameters: Any) -> None:
         """Make the selectors of a task on a number of devices, with the values of `parameters`."""
@@ -57,8 +59,8 @@ class Selector:
         self.ways = ways
         self.buckets = memory_entries // ways
         rows = devices * self.buckets * ways
-        self.fp = np.zeros(rows, np.uint64)
-        self.seen_ns = np.zeros(rows, np.int64)
+        self.fp = aligned_zeros(rows, np.uint64)
+        self.state = aligned_zeros(rows * self.state_words, np.int64).reshape(rows, self.state_words)
         self.counters = np.zeros(1, np.int64)
         self.allocate(rows)
 
@@ -75,7 +77,7 @@ class Selector:
         where = seen.where if concerned is None else np.where(concerned, seen.where, np.int32(-1))
         state_kernels.locate(
             seen.key, where, seen.packets.time_ns,
-            self.fp, self.seen_ns, self.buckets, self.ways, self.counters, row, fresh,
+            self.fp, self.state, self.buckets, self.ways, self.counters, row, fresh,
         )  # fmt: skip
         self.detect(seen, row, fresh, true)
         return true
@@ -83,7 +85,7 @@ class Selector:
     # what a plug-in writes
 
     def allocate(self, rows: int) -> None:
-        """Make state for a number of flows."""
+        """Make state for a number of flows, beside the `state_words`."""
         raise NotImplementedError
 
     def concerns(self, seen: Sightings) -> NDArray[np.bool_] | None:
@@ -95,3 +97,10 @@ class Selector:
     ) -> None:
         """Set `true[i]` where the event is true at sighting i; `row[i]` is -1 where it does not concern the event."""
         raise NotImplementedError
+
+
+def aligned_zeros(count: int, dtype: Any) -> NDArray[Any]:
+    """Make zeroed memory of 64-bit values that begins at a cache line, so that a bucket of eight lies in one."""
+    memory = np.zeros(count + 8, dtype)
+    start = -memory.ctypes.data % 64 // 8
+    return memory[start : start + count]

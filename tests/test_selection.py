@@ -67,7 +67,6 @@ def test_only_the_device_that_selected_tags_but_all_know_that_the_flow_is_select
     )  # fmt: skip
     assert tags.forward.tolist() == [0, 0, 0, 0, 0, 1]
     assert tags.after.tolist() == [0, 1, 1, 0, 1, 1]
-    assert tags.flow.tolist() == [0, 0, 0, -1, 0, 0]
     assert [(s.flow, s.where) for s in made] == [(0, 0), (0, 1)]
 
 

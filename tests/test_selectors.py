@@ -270,8 +270,8 @@ def test_state_rows_equal_their_plain_twin(entries: int, flows: int, seed: int) 
     plain = PlainState(3, entries)
     rows = 3 * plain.buckets * plain.ways
     row, fresh, counters = np.empty(n, np.int64), np.zeros(n, np.bool_), np.zeros(1, np.int64)
-    fp, seen_ns = np.zeros(rows, np.uint64), np.zeros(rows, np.int64)
-    state_kernels.locate(key, where, time_ns, fp, seen_ns, plain.buckets, plain.ways, counters, row, fresh)
+    fp, state = np.zeros(rows, np.uint64), np.zeros((rows, 1), np.int64)
+    state_kernels.locate(key, where, time_ns, fp, state, plain.buckets, plain.ways, counters, row, fresh)
     expected = [plain.locate(*each) for each in zip(key.tolist(), where.tolist(), time_ns.tolist(), strict=True)]
     assert list(zip(row.tolist(), fresh.tolist(), strict=True)) == expected
     assert counters[0] == plain.evicted
