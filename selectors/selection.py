@@ -95,9 +95,9 @@ class Selections:
         while taken < n:
             taken, self.entries, self.flow_count, selected = sk.select(
                 taken, key, where, reverse_key, reverse_where, true, time_ns, self.hold_ns, self.delays_ns,
-                self.marks, self.fp, self.entry, self.flow, self.first_ns, self.since_ns, self.last_true_ns, self.entries,
-                self.flows, self.flow_count, tags.forward, tags.reverse, tags.after, tags.past,
-                made, selected,
+                self.marks, self.fp, self.entry,
+                self.flow, self.first_ns, self.since_ns, self.last_true_ns, self.entries, self.flows, self.flow_count,
+                tags.forward, tags.reverse, tags.after, tags.past, made, selected,
             )  # fmt: skip
             if taken < n:
                 self._grow()
