@@ -38,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--loss", metavar="LINK=P,...", help="links that drop packets, such as s3-s6=2%%")
     parser.add_argument("--probability", metavar="P", help="sampling probability")
     parser.add_argument("--seed", type=int, metavar="N", help="of all that is random")
+    parser.add_argument(
+        "--algorithm",
+        metavar="NAME",
+        help="what places the modules on devices (default priced; mozart place --list names them all)",
+    )
     parser.add_argument("--out", metavar="DIR", help="run folder for tables (CSV, Parquet), figures and run.json")
     parser.add_argument("--json", action="store_true", help="write the result as JSON on standard output")
 
@@ -47,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import replace as with_
 
     from ..errors import SpecError
+    from ..placement.algorithms import DEFAULT
     from ..replay.report import tables, write_run
     from ..replay.run import replay
     from ..replay.vocabulary import load
@@ -67,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
             loss=parse_loss(args.loss) if args.loss else None,
             probability=_probability(args.probability),
             seed=args.seed,
+            algorithm=args.algorithm or DEFAULT,
             progress=progress,
             stop=stop,
         )

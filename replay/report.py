@@ -74,7 +74,7 @@ def tables(result: Result) -> list[RenderableType]:
     """Return what a terminal shows: the trace, the modules, and a table of rows a task."""
     from rich.text import Text
 
-    shown: list[RenderableType] = [Text(line) for line in trace_lines(result)]
+    shown: list[RenderableType] = [Text(line) for line in (*trace_lines(result), *refusal_lines(result))]
     for task, placed in result.placement.items():
         rows = [row for row in result.rows if row["task"] == task]
         selector, monitor = placed["selector"], placed["monitor"]
@@ -113,6 +113,15 @@ def trace_lines(result: Result) -> list[str]:
         counts = ", ".join(f"{name} {n:,}" for name, n in evicted.items())
         lines.append(f"selector state given up for want of memory: {counts} times")
     return lines
+
+
+def refusal_lines(result: Result) -> list[str]:
+    """Say which tasks were not replayed because they could not be placed, and why; empty where all were."""
+    if not result.refused:
+        return []
+    all_tasks = len(result.placement) + len(result.refused)
+    head = f"placed {len(result.placement)} of {all_tasks} tasks ({result.algorithm}: {result.placement_status})"
+    return [head, *(f"refused: {task}: {reason}" for task, reason in result.refused.items())]
 
 
 def _rows_tables(rows: Sequence[dict[str, Any]]) -> RenderableType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +42,7 @@ class Result:
     rows: list[dict[str, Any]]
     located_links: list[dict[str, Any]]
     placement: dict[str, dict[str, Any]]
+    """Where the modules of the tasks that run are, by task."""
     link_mbps: dict[str, float]
     """Mean load of each link, both directions together."""
     topology: Topology
@@ -49,6 +51,12 @@ class Result:
     error: MozartError | None = None
     """What ended the trace early; the rows cover all that came before it."""
     selectors: dict[str, dict[str, Any]] = field(default_factory=dict)
+    algorithm: str = ""
+    """What placed the modules (placement/algorithms.py)."""
+    placement_status: str = ""
+    """One of placement.result.STATUSES."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Tasks that were not replayed because they could not be placed, and why."""
 
     @property
     def packets_per_s(self) -> float:
@@ -61,7 +69,12 @@ class Result:
             "trace": self.trace,
             "rows": self.rows,
             "located_links": self.located_links,
-            "placement": self.placement,
+            "placement": {
+                "algorithm": self.algorithm,
+                "status": self.placement_status,
+                "tasks": self.placement,
+            },
+            "refused": [{"task": task, "reason": reason} for task, reason in self.refused.items()],
             "selectors": self.selectors,
             "link_mbps": self.link_mbps,
             "packets_per_s": self.packets_per_s,

@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import SpecError
 from ..monitors.measures import MEASURES
 from ..monitors.modes import MODES
+from ..placement.algorithms import DEFAULT
 from ..selectors.selection import MAX_DELAYS
 from ..tasks import Spec, Task
 from ..topologies.catalogue import load as load_topology
@@ -27,6 +28,7 @@ from .feed import BUFFERS, EpochEnd, Feed, ahead, needs_of
 from .flow_count import FlowCount
 from .link_loads import LinkLoads
 from .outcome import Setting
+from .placed import place_tasks
 from .result import Result
 from .routes import Routes, link_drops
 from .sites import HashSites, PrefixSites
@@ -47,6 +49,7 @@ def replay(
     loss: Mapping[str, float] | None = None,
     probability: float | None = None,
     seed: int | None = None,
+    algorithm: str = DEFAULT,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> Result:
@@ -55,23 +58,27 @@ def replay(
     `spec` is a task file, a dict with its keys, or a Spec. The other arguments stand in for what it says: `trace`
     (files) for its traffic, `memory` (entries of each monitor) and `detection_delay_ms` for those of every task,
     `mode` (default: all of `monitors.modes.MODES`), `loss` (link to probability), `probability` of sampling, `seed`.
-    `stop`, once set, ends the trace early. Returns a Result; its `error` says where a damaged trace ended. Raises
-    SpecError and TraceError for input that cannot be used at all.
+    `algorithm` (of `placement.algorithms`) places the modules under the task file's `resources`; tasks that do not fit
+    are not replayed, and `Result.refused` says why. `stop`, once set, ends the trace early. Returns a Result; its
+    `error` says where a damaged trace ended. Raises SpecError, PlacementError and TraceError for input that cannot be
+    used at all.
     """
     _refuse_numbers(memory, detection_delay_ms, loss, probability)
     plan = _effective(spec if isinstance(spec, Spec) else load(spec), trace, loss, probability, seed)
     topology = load_topology(plan.topology.name, **plan.topology.options)
-    routes = Routes(topology, plan.topology.ecmp)
-    channels = [Channels(task, routes) for task in plan.tasks]
     modes = _known_modes(mode or tuple(MODES))
+    placed = place_tasks(plan, topology, algorithm)
+    routes = Routes(topology, plan.topology.ecmp)
+    running = [(number, task) for number, task in enumerate(plan.tasks) if task.name in placed.at]
+    channels = [Channels(task, routes, *placed.at[task.name]) for _, task in running]
     tasks = [
         TaskReplay(
             task, channel, routes, plan.sampling, _settings(task, plan, modes, memory),
             detection_delay_ms or (task.selector.detection_delay_ms,), plan.loss, plan.seed * 1_000_003 + number,
         )
-        for number, (task, channel) in enumerate(zip(plan.tasks, channels, strict=True))
+        for (number, task), channel in zip(running, channels, strict=True)
     ]  # fmt: skip
-    needs = needs_of([_needs(task, channel) for task, channel in zip(plan.tasks, channels, strict=True)])
+    needs = needs_of([_needs(channel) for channel in channels])
     source, opened = _open(plan)
     with opened:
         feed = Feed(
@@ -87,7 +94,10 @@ def replay(
         trace=_trace_figures(feed, flows, source),
         rows=[row for task in tasks for row in task.rows()],
         located_links=[found for task in tasks for found in task.located_links()],
-        placement={task.name: _placed(task, channel) for task, channel in zip(plan.tasks, channels, strict=True)},
+        placement={channel.task.name: _modules(channel) for channel in channels},
+        algorithm=placed.algorithm,
+        placement_status=placed.status,
+        refused=placed.refused,
         link_mbps=loads.mbps(max((feed.last_ns - feed.first_ns) / 1e9, 1e-9)),
         topology=topology,
         seconds=seconds,
@@ -182,7 +192,8 @@ def _settings(task: Task, plan: Spec, modes: Sequence[str], memory: Sequence[int
     ]
 
 
-def _needs(task: Task, channel: Channels) -> tuple[str, bool, str | None]:
+def _needs(channel: Channels) -> tuple[str, bool, str | None]:
+    task = channel.task
     return task.selector.key, "reverse tag" in channel.kinds(), MEASURES[task.monitor.measure].counts
 
 
@@ -217,8 +228,9 @@ def _trace_figures(feed: Feed, flows: FlowCount, source: Iterable[PacketBatch]) 
     }
 
 
-def _placed(task: Task, channel: Channels) -> dict[str, Any]:
+def _modules(channel: Channels) -> dict[str, Any]:
     """Say where a task's modules are and how its selections reach its monitors."""
+    task = channel.task
     return {
         "selector": {"event": task.selector.event, "devices": list(channel.selectors)},
         "monitor": {"measure": task.monitor.measure, "devices": list(channel.monitors)},
