@@ -1,0 +1,352 @@
+"""The network of a live run: a topology made with Mininet and Open vSwitch, or one that is already there.
+
+Division of labour: a `Network` says which devices there are and how to get inside a host; `MininetNetwork` makes one
+and takes it down; `GivenNetwork` only reads about one. Rules are the controller's, link rates and loss emulation.py's.
+
+Names are those of topologies/addresses.py. Every bridge has a port for copies of what its agent is to see (s3-mon).
+Offloads are off and IPv6 has no addresses anywhere, so that only packets of the run are on the wire.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ..errors import LiveError
+from ..topologies.addresses import host_mac, interfaces, measure_port
+from ..topologies.topology import Topology
+from .processes import Recorder
+from .waiting import until
+
+MTU = 9000
+START_S = 30.0
+STOP_S = 20.0
+OVS_FOLDER = Path("/var/run/openvswitch")
+START_OVS = "/usr/share/openvswitch/scripts/ovs-ctl start"
+OFFLOADS = "tx off rx off tso off gso off gro off"
+
+
+class Network:
+    """Devices that are there: bridges by name, and hosts as namespaces."""
+
+    def __init__(self, topology: Topology) -> None:
+        self.topology = topology
+        self.host_pids: dict[str, int | None] = {}
+        """A process in each host's namespace; None where the host is this namespace."""
+
+    def devices(self) -> list[dict[str, Any]]:
+        """Return what the agents need of each device (agents/agent.py, --devices)."""
+        raise NotImplementedError
+
+    def inside(self, host: str) -> list[str]:
+        """Return what to put before a command so that it runs in a host's network namespace."""
+        pid = self.host_pids[host]
+        return [] if pid is None else ["nsenter", f"--net=/proc/{pid}/ns/net"]
+
+    def host_interface(self, host: str) -> str:
+        """Return the name of a host's one interface."""
+        return next(device["interface"] for device in self.devices() if device["device"] == host)
+
+    def unconnected(self) -> list[str]:
+        """Return the switches that have no connection to a controller."""
+        return [name for name in self.topology.switches if not self._connection().get(name)]
+
+    def wait_connected(self, deadline_s: float = START_S, alive: Callable[[], object] | None = None) -> float:
+        """Wait until every switch has its controller; returns the seconds that took, raises LiveError naming others."""
+        try:
+            return until(lambda: not self.unconnected(), "the switches' connections", deadline_s, alive)
+        except LiveError:
+            missing = self.unconnected()
+            if not missing:
+                raise
+            raise LiveError(f"not connected to the controller after {deadline_s:g} s: {', '.join(missing)}") from None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Make what is to be made; returns when all of it is there."""
+
+    def stop(self) -> None:
+        """Take down what `start` made, however far it came."""
+
+    def _connection(self) -> dict[str, bool]:
+        """Return whether each bridge has a connected controller."""
+        controllers = {row["_uuid"][1]: row["is_connected"] for row in ovs_table("Controller", "_uuid", "is_connected")}
+        return {
+            row["name"]: any(controllers.get(uuid) for uuid in _uuids(row["controller"]))
+            for row in ovs_table("Bridge", "name", "controller")
+        }
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A controller that runs elsewhere, with what Mininet's switches ask of one."""
+
+    port: int
+    name: str = "c0"
+    protocol: str = "tcp"
+
+    def IP(self) -> str:
+        """Return its address: controllers of a run listen on loopback only."""
+        return "127.0.0.1"
+
+
+class MininetNetwork(Network):
+    """A topology as a Mininet network.
+
+    `record(kind, name, **more)` is called for everything just before it is made (processes: just after). Where a
+    bridge or interface of that name exists, starting raises LiveError and touches nothing.
+    """
+
+    def __init__(self, topology: Topology, controller_port: int, record: Recorder) -> None:
+        super().__init__(topology)
+        self.controller = Remote(controller_port)
+        self.record = record
+        self.datapath = datapath()
+        self.interfaces = interfaces(topology)
+        self._nodes: dict[str, Any] = {}
+
+    def devices(self) -> list[dict[str, Any]]:
+        """Return what the agents need of each device."""
+        made: list[dict[str, Any]] = []
+        for switch in self.topology.switches:
+            sockets = str(OVS_FOLDER / f"{switch}.mgmt")
+            made.append(
+                {"device": switch, "kind": "switch", "interface": measure_port(switch), "netns_pid": None}
+                | {"bridge": switch, "management": sockets}
+            )
+        for host in self.topology.hosts:
+            interface = next(iter(self.interfaces[host].values()))
+            made.append({"device": host, "kind": "host", "interface": interface, "netns_pid": self.host_pids[host]})
+        return made
+
+    def start(self) -> None:
+        """Make hosts, links and switches, and wait until Open vSwitch has all ports."""
+        self._refuse_existing()
+        try:
+            self._make()
+            until(self._ports_there, "the ports of the switches", START_S)
+            self._configure()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _refuse_existing(self) -> None:
+        bridges = {row["name"] for row in ovs_table("Bridge", "name")}
+        taken = sorted(bridges & set(self.topology.switches))
+        taken += [name for name in self._root_interfaces() if _exists(name)]
+        if taken:
+            raise LiveError(
+                f"{', '.join(taken[:8])}{' ...' if len(taken) > 8 else ''}: there already, of another run or program; "
+                "`mozart clean` removes what a run of mozart left behind"
+            )
+
+    def _root_interfaces(self) -> list[str]:
+        """Return the names of all interfaces that stand beside this process: ports and measure ports of switches."""
+        ports = [name for switch in self.topology.switches for name in self.interfaces[switch].values()]
+        return ports + [measure_port(switch) for switch in self.topology.switches]
+
+    def _make(self) -> None:
+        from mininet.link import Link
+        from mininet.log import lg
+        from mininet.net import Mininet
+        from mininet.node import Host, OVSSwitch
+
+        lg.setLogLevel("critical")
+        Mininet.inited = True  # or it would raise limits of the whole machine, for good
+        net = Mininet(controller=None, link=Link, host=Host, build=False)
+        for host in self.topology.hosts:
+            self._nodes[host] = net.addHost(host, ip=None, mac=None)
+            self.host_pids[host] = self._nodes[host].pid
+            self.record("process", f"host {host}", pid=self._nodes[host].pid)
+        for switch in self.topology.switches:
+            self.record("bridge", switch)
+            self._nodes[switch] = net.addSwitch(
+                switch, cls=OVSSwitch, datapath="kernel" if self.datapath == "kernel" else "user",
+                failMode="secure", protocols="OpenFlow13", batch=True,
+            )  # fmt: skip
+            self.record("process", f"shell of {switch}", pid=self._nodes[switch].pid)
+        for link in self.topology.links:
+            macs = {f"addr{i}": host_mac(d) for i, d in enumerate((link.a, link.b), 1) if d in self.host_pids}
+            for end, other in ((link.a, link.b), (link.b, link.a)):
+                if end not in self.host_pids:
+                    self.record("interface", self.interfaces[end][other])
+            net.addLink(link.a, link.b, **macs)
+        for switch in self.topology.switches:
+            self._nodes[switch].start([self.controller])
+        OVSSwitch.batchStartup([self._nodes[switch] for switch in self.topology.switches], run=_run_shell)
+        self._add_measure_ports()
+
+    def _add_measure_ports(self) -> None:
+        arguments = []
+        for switch in self.topology.switches:
+            name = measure_port(switch)
+            arguments += ["--", "add-port", switch, name, "--", "set", "Interface", name, "type=internal"]
+            arguments += [f"mtu_request={MTU}"]
+        vsctl(*arguments[1:])
+
+    def _ports_there(self) -> bool:
+        opened = {row["name"]: row["ofport"] for row in ovs_table("Interface", "name", "ofport")}
+        ports = self._root_interfaces()
+        sockets = (OVS_FOLDER / f"{switch}.mgmt" for switch in self.topology.switches)
+        return all(isinstance(opened.get(p), int) and opened[p] > 0 for p in ports) and all(s.exists() for s in sockets)
+
+    def _configure(self) -> None:
+        """Turn off offloads and IPv6, raise MTUs, and give hosts their addresses and those of the others."""
+        self._sh([], [line for name in self._root_interfaces() for line in _plain(name)])
+        for host in self.topology.hosts:
+            name = next(iter(self.interfaces[host].values()))
+            others = [
+                f"ip neighbor replace {address} lladdr {host_mac(other)} dev {name} nud permanent"
+                for other, address in self.topology.addresses.items()
+                if other != host
+            ]
+            lines = ["sysctl -qw net.ipv4.ip_forward=0", "ip link set lo up", *_plain(name)]
+            lines += [f"ip address add {self.topology.addresses[host]}/8 dev {name}", *others]
+            self._sh(self.inside(host), lines)
+
+    def _sh(self, inside: Sequence[str], lines: Sequence[str]) -> None:
+        run([*inside, "sh", "-ec", "\n".join(lines)])
+
+    def set_link(self, a: str, b: str, up: bool) -> None:
+        """Take the link between two devices down, or up again, as pulling its cable would."""
+        end, other = (a, b) if a not in self.host_pids else (b, a)
+        run(["ip", "link", "set", self.interfaces[end][other], "up" if up else "down"])
+
+    def stop(self) -> None:
+        """Remove bridges and links, end the hosts, and wait until all that is gone."""
+        if not self._nodes:
+            return
+        switches = [name for name in self.topology.switches if name in self._nodes]
+        if switches:
+            orders = [word for name in switches for word in ("--", "--if-exists", "del-br", name)]
+            vsctl(*orders[1:], wait=ovs_runs())
+        for name in self._root_interfaces():
+            if _exists(name):
+                subprocess.run(["ip", "link", "delete", name], capture_output=True)  # the other end may be quicker
+        for node in self._nodes.values():
+            node.terminate()
+        self._nodes.clear()
+        until(lambda: not any(map(_exists, self._root_interfaces())), "the interfaces to go", STOP_S)
+
+
+class GivenNetwork(Network):
+    """A network that somebody else made, from a file of devices as the agents read it; nothing of it is changed.
+
+    Raises LiveError where the file is not such a list, or lacks a switch of the topology, or names a bridge that is
+    not there. A host that it does not name sends nothing and has no agent.
+    """
+
+    def __init__(self, topology: Topology, devices_file: str | Path) -> None:
+        super().__init__(topology)
+        self._devices = _read_devices(Path(devices_file))
+        named = {device["device"]: device for device in self._devices}
+        missing = [switch for switch in topology.switches if switch not in named]
+        strange = [name for name in named if name not in topology.index]
+        if missing or strange:
+            what = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"names {', '.join(strange)}"] * bool(strange)
+            raise LiveError(f"{devices_file}: {' and '.join(what)}; it must fit the topology {topology.name}")
+        bridges = {row["name"] for row in ovs_table("Bridge", "name")}
+        absent = [d["device"] for d in self._devices if d["kind"] == "switch" and d["bridge"] not in bridges]
+        if absent:
+            raise LiveError(f"{devices_file}: Open vSwitch has no bridge for {', '.join(absent)}")
+        self._bridges = {name: device.get("bridge", name) for name, device in named.items()}
+        self.host_pids = {d["device"]: d["netns_pid"] for d in self._devices if d["kind"] == "host"}
+
+    def devices(self) -> list[dict[str, Any]]:
+        """Return the devices as the file has them."""
+        return self._devices
+
+    def unconnected(self) -> list[str]:
+        """Return the switches that have no connection to a controller."""
+        connection = self._connection()
+        return [name for name in self.topology.switches if not connection.get(self._bridges[name])]
+
+
+def _read_devices(path: Path) -> list[dict[str, Any]]:
+    try:
+        devices = json.loads(path.read_text())
+        for device in devices:
+            wanted = {"device", "kind", "interface", "netns_pid"}
+            wanted |= {"bridge", "management"} if device["kind"] == "switch" else set()
+            if not wanted <= set(device):
+                raise ValueError(f"{device.get('device')} lacks {', '.join(sorted(wanted - set(device)))}")
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise LiveError(f"{path}: not a list of devices as --devices takes it: {error}") from None
+    return devices
+
+
+# what Open vSwitch and the machine say
+
+
+def datapath() -> str:
+    """Return 'kernel' where Open vSwitch forwards in the kernel, else 'user'."""
+    return "kernel" if Path("/sys/module/openvswitch").exists() else "user"
+
+
+def ovs_runs() -> bool:
+    """Say whether Open vSwitch's daemon answers."""
+    try:
+        return subprocess.run(["ovs-appctl", "--timeout=5", "version"], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+def vsctl(*arguments: str, wait: bool = True) -> str:
+    """Run ovs-vsctl; without `wait` it does not wait for the daemon to have done it."""
+    return run(["ovs-vsctl", "--timeout=20", *([] if wait else ["--no-wait"]), *arguments])
+
+
+def ovs_table(table: str, *columns: str) -> list[dict[str, Any]]:
+    """Return rows of Open vSwitch's database; raises LiveError, saying how to start it, where it does not run."""
+    try:
+        text = run(["ovs-vsctl", "--timeout=5", "--format=json", f"--columns={','.join(columns)}", "list", table])
+    except LiveError as error:
+        raise LiveError(f"Open vSwitch does not answer; start it with `{START_OVS}` ({error})") from None
+    answer = json.loads(text)
+    return [dict(zip(answer["headings"], row, strict=True)) for row in answer["data"]]
+
+
+def _uuids(value: Sequence[Any]) -> list[str]:
+    """Read a column of references: ["uuid", x] or ["set", [["uuid", x], ...]]."""
+    return [value[1]] if value[0] == "uuid" else [each[1] for each in value[1]]
+
+
+def run(arguments: Sequence[str], text: str | None = None) -> str:
+    """Run a command to its end and return its output; raises LiveError with what it said where it failed."""
+    try:
+        done = subprocess.run(arguments, input=text, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise LiveError(f"{arguments[0]} is not installed; `mozart doctor` says what is missing") from None
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip()
+        raise LiveError(f"{' '.join(arguments)[:200]} failed with status {done.returncode}: {said[-500:]}")
+    return done.stdout
+
+
+def _run_shell(command: str, shell: bool) -> None:
+    """Run the one command line that Mininet makes for all switches."""
+    run(["sh", "-c", command.replace("ovs-vsctl", "ovs-vsctl --timeout=20", 1)])
+
+
+def _plain(name: str) -> list[str]:
+    """Return shell lines that make an interface carry frames as they are, and nothing of its own."""
+    return [
+        f"sysctl -qw net.ipv6.conf.{name}.disable_ipv6=1",
+        f"ip link set {name} mtu {MTU} up",
+        f"ethtool -K {name} {OFFLOADS} >/dev/null 2>&1 || true",  # taps have some of them fixed
+    ]
+
+
+def _exists(interface: str) -> bool:
+    return Path("/sys/class/net", interface).exists()

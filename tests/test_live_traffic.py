@@ -1,0 +1,186 @@
+"""Traffic of a live run: split by host it is the trace that it was, as frames that other tools find right."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mozart.errors import LiveError, SpecError
+from mozart.live.frames import MARKER_NS, FrameWriter
+from mozart.live.network import MTU
+from mozart.live.traffic import LEAD_NS, parse, sites_of, split
+from mozart.replay.vocabulary import load
+from mozart.topologies.catalogue import load as load_topology
+from mozart.traces.packets import COLUMNS, PacketBatch, address_words, concatenate
+from mozart.traces.reader import read
+from mozart.traces.writer import PcapWriter
+
+TRACES = Path(__file__).resolve().parent.parent.parent / "shared" / "traces"
+AUCKLAND = TRACES / "auckland_20000125_87s.pcap.gz"
+CAIDA = TRACES / "caida_nyc_20180315_0.024s.pcap.gz"
+TASK = {
+    "name": "all",
+    "selector": {"event": "elephant", "at": "ingress-switch", "threshold_mbps": 1},
+    "monitor": {"measure": "volume", "at": "path-switches"},
+}
+SYNTHETIC = {"synthetic": "caida-like", "duration_s": 2, "packets_per_s": 5000, "ipv6_share": 0.3, "seed": 3}
+
+
+def spec_with(**traffic):
+    return load({"topology": {"name": "b4"}, "traffic": traffic, "tasks": [TASK]})
+
+
+def needs(path: Path) -> Path:
+    if not path.exists():
+        pytest.skip(f"{path} is missing")
+    return path
+
+
+def read_all(path: Path) -> tuple[PacketBatch, dict[str, int]]:
+    with read(path) as trace:
+        return concatenate([batch.copy() for batch in trace]), trace.skipped
+
+
+def entering(spec, topology) -> tuple[PacketBatch, np.ndarray, np.ndarray]:
+    """The packets that go from one host to another, by the reader and the sites alone."""
+    batch, _ = read_all(Path(spec.traffic.trace[0]))
+    src, dst = sites_of(spec, topology).hosts_of(batch)
+    keep = src != dst
+    return batch[keep], src[keep], dst[keep]
+
+
+@pytest.mark.parametrize("trace", [AUCKLAND, CAIDA], ids=["auckland", "caida"])
+def test_the_files_of_all_hosts_hold_the_trace_packet_by_packet(trace, tmp_path):
+    spec, topology = spec_with(trace=str(needs(trace))), load_topology("b4")
+    traffic = split(spec, topology, tmp_path)
+    batch, src, _ = entering(spec, topology)
+    assert traffic.total == len(batch)
+    assert traffic.cut == 0
+    for number, host in enumerate(topology.hosts):
+        expected = batch[src == number]
+        found, skipped = read_all(traffic.files[host])
+        assert skipped == {"not_ip": 1, "cut_off": 0, "malformed": 0, "out_of_order": 0}  # the marker is the one
+        for name in COLUMNS:
+            if name != "time_ns":
+                np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=f"{host} {name}")
+        stretched = (expected.time_ns - batch.time_ns[0]) / traffic.speed + MARKER_NS + LEAD_NS
+        assert np.abs(found.time_ns - stretched).max() <= 1
+
+
+def test_the_rate_is_kept_below_the_limit_or_the_speed_is_what_was_asked(tmp_path):
+    spec, topology = spec_with(trace=str(needs(CAIDA))), load_topology("b4")
+    slow = split(spec, topology, tmp_path / "slow", rate_pps=10_000)
+    assert slow.total / slow.duration_s == pytest.approx(10_000, rel=0.01)
+    assert slow.speed < 0.05
+    fast = split(spec, topology, tmp_path / "fast", speed=0.5)
+    assert fast.speed == 0.5
+    assert fast.duration_s == pytest.approx(slow.duration_s * slow.speed / 0.5, rel=1e-6)
+    cut_short = split(spec, topology, tmp_path / "short", duration_s=slow.duration_s / 2)
+    assert cut_short.duration_s <= slow.duration_s / 2
+    assert cut_short.total + cut_short.skipped["after_the_end"] >= slow.total
+    assert 0.3 * slow.total < cut_short.total < 0.7 * slow.total
+
+
+def test_scapy_finds_every_frame_right(tmp_path):
+    """Lengths, addresses of the sites, and checksums, which scapy works out anew."""
+    scapy = pytest.importorskip("scapy.all")
+    spec, topology = spec_with(**SYNTHETIC), load_topology("b4")
+    traffic = split(spec, topology, tmp_path)
+    frames = scapy.rdpcap(str(traffic.files["h7"]))
+    assert frames[0].type == 0x88B5
+    assert len(frames) == traffic.packets["h7"] + 1
+    kinds = set()
+    for frame in frames[1:400]:
+        assert frame.src == "02:00:00:00:00:07"
+        assert frame.dst.startswith("02:00:00:00:00:") and frame.dst != frame.src
+        packet = frame.payload
+        wire = bytes(frame)
+        declared = packet.len if packet.name == "IP" else packet.plen + 40
+        assert len(wire) == 14 + declared
+        again = frame.copy()
+        for layer in ("IP", "TCP", "UDP"):
+            if layer in again:
+                del again[layer].chksum
+        assert bytes(again) == wire
+        kinds.add((packet.name, packet.payload.name))
+    assert len(kinds) >= 4  # IPv4 and IPv6, TCP and UDP
+
+
+def test_synthetic_traffic_says_what_it_left_out(tmp_path):
+    spec, topology = spec_with(**SYNTHETIC), load_topology("b4")
+    traffic = split(spec, topology, tmp_path)
+    assert traffic.speed == 1.0
+    assert traffic.skipped["same_site"] > 0
+    assert traffic.skipped["impossible"] == 0
+    assert traffic.total == sum(traffic.packets.values()) > 5000
+    assert set(traffic.files) == set(topology.hosts)
+    assert traffic.to_dict()["total"] == traffic.total
+
+
+def trace_of(path: Path, ends: list[tuple[str, str]], **columns) -> str:
+    """Write a trace of packets of protocol 99, a second apart, with the given addresses."""
+    words = [(address_words(a), address_words(b)) for a, b in ends]
+    plain = {"protocol": [99] * len(ends), "ip_bytes": [60] * len(ends)} | columns
+    times = [10**9 * (i + 1) for i in range(len(ends))]
+    with PcapWriter(path) as writer:
+        writer.write(PacketBatch.of(time_ns=times, src=[w[0] for w in words], dst=[w[1] for w in words], **plain))
+    return str(path)
+
+
+def test_prefixes_say_which_host_sends_and_other_packets_are_counted(tmp_path):
+    prefixes = {"h1": ["192.0.2.0/24"], "h2": ["2001:db8::/32", "198.51.100.0/24"]}
+    lost, local = ("192.0.2.1", "203.0.113.1"), ("192.0.2.1", "192.0.2.9")
+    routed = [("192.0.2.1", "198.51.100.1"), ("198.51.100.1", "192.0.2.1")]
+    topology = load_topology("line", n=2)
+
+    def spec(ends):
+        traffic = {"trace": trace_of(tmp_path / "x.pcap", ends), "map": "prefix", "prefixes": prefixes}
+        return load({"topology": {"name": "line", "n": 2}, "traffic": traffic, "tasks": [TASK]})
+
+    traffic = split(spec([lost, *routed, local, routed[0]]), topology, tmp_path)
+    assert traffic.packets == {"h1": 2, "h2": 1}
+    assert (traffic.skipped["same_site"], traffic.skipped["no_site"]) == (1, 1)
+    with pytest.raises(SpecError, match="nothing would be sent"):
+        split(spec([lost, local]), topology, tmp_path)
+
+
+def test_long_packets_are_cut_to_the_mtu_and_counted(tmp_path):
+    ends = [("192.0.2.1", "198.51.100.77")] * 2
+    lengths = {"protocol": [6, 6], "ip_bytes": [40_000, 1500], "payload_bytes": [39_960, 1460]}
+    spec = spec_with(trace=trace_of(tmp_path / "long.pcap", ends, **lengths))
+    traffic = split(spec, load_topology("b4"), tmp_path)
+    assert traffic.cut == 1
+    found, _ = read_all(next(iter(traffic.files.values())))
+    assert found.ip_bytes.tolist() == [MTU, 1500]
+    assert found.payload_bytes.tolist() == [MTU - 40, 1460]
+
+
+def test_all_files_begin_with_a_marker_at_the_same_time(tmp_path):
+    for host in ("h1", "h300"):
+        writer = FrameWriter(tmp_path / host, host)
+        writer.close()
+    for host, number in (("h1", b"\x00\x01"), ("h300", b"\x01\x2c")):
+        content = (tmp_path / host).read_bytes()
+        assert struct.unpack("<4I", content[24:40]) == (MARKER_NS // 10**9, 0, 60, 60)
+        assert content[40:54] == 2 * (b"\x02\0\0\0" + number) + b"\x88\xb5"
+
+
+@pytest.mark.parametrize("wrong", [{"rate_pps": 0}, {"speed": -1.0}, {"duration_s": float("inf")}])
+def test_impossible_numbers_are_refused(wrong, tmp_path):
+    with pytest.raises(SpecError, match="must be above 0"):
+        split(spec_with(**SYNTHETIC), load_topology("b4"), tmp_path, **wrong)
+
+
+def test_standard_input_is_refused(tmp_path):
+    with pytest.raises(SpecError, match="reads its trace twice"):
+        split(spec_with(trace="-"), load_topology("b4"), tmp_path)
+
+
+def test_what_tcpreplay_prints_is_understood():
+    text = (
+        "Actual: 1201 packets (104020 bytes) sent in 4.99 seconds\nRated: 20845.6 Bps, 0.166 Mbps, 240.68 pps\n"
+        "Statistics for network device: h1-eth0\n\tSuccessful packets:        1199\n\tFailed packets:            2\n"
+    )
+    assert parse(text) == type(parse(text))(1200, 2, 4.99)
+    with pytest.raises(LiveError, match="did not say what it sent; it said: no such device"):
+        parse("no such device\n")
