@@ -18,11 +18,12 @@
 enum { WAYS = 8, COUNTS = 8, BATCH = 32, VISITS = 96, FAR = 1 << 17, CLOCK_SHIFT = 6 };
 enum { PACKET, TAGGED, HINT, SELECT };
 enum { PACKETS, BYTES, FIRST_NS, LAST_NS, SELECTED_NS, PRE_PACKETS, PRE_BYTES, SAMPLED_NS };
-enum { REFUSED_SAMPLES, SELECTED_COLLISIONS, EVICTIONS, MOVES, SELECTED_FLOWS, LOGGED, CLOCK };
+enum { REFUSED_SAMPLES, SELECTED_COLLISIONS, EVICTIONS, MOVES, SELECTED_FLOWS, LOGGED, BAR, CLOCK };
 
 #define SELECTED (1ull << 63)
 #define ANNOUNCED (1ull << 62)
 #define STANDING (3ull << 62)
+#define KNOWN (1ull << 62)
 #define NOWHERE UINT64_MAX
 #define CLOCK_UNITS 65536.0
 
@@ -102,34 +103,47 @@ static inline uint64_t victim(const uint64_t *rank, uint64_t one, uint64_t two) 
     return lowest(rank, in_one <= in_two ? one : two, in_two <= in_one ? two : one);
 }
 
-static uint64_t relocate(uint64_t *fp, uint64_t *rank, int64_t *stats, uint64_t one, uint64_t two, uint64_t buckets,
-                         int64_t *counters) {
-    uint64_t bucket[VISITS] = {one, two}, via[VISITS];
-    int parent[VISITS] = {-1, -1}, known = 2;
+static uint64_t make_room(uint64_t *fp, uint64_t *rank, int64_t *stats, uint64_t one, uint64_t two, uint64_t buckets,
+                          uint64_t newcomer, int64_t *counters) {
+    uint64_t bucket[VISITS] = {one, two}, via[VISITS], target = NOWHERE, least = newcomer;
+    int parent[VISITS] = {-1, -1}, known = 2, step = 0;
     for (int visit = 0; visit < known; visit++) {
-        uint64_t here = bucket[visit], target = lowest(rank, here, here);
-        if (rank[target] < SELECTED) {
-            counters[EVICTIONS] += rank[target] != 0;
-            for (int step = visit; parent[step] >= 0; step = parent[step]) {
-                uint64_t source = via[step];
-                fp[target] = fp[source];
-                rank[target] = rank[source];
-                memcpy(stats + target * COUNTS, stats + source * COUNTS, COUNTS * sizeof *stats);
-                counters[MOVES]++;
-                target = source;
-            }
-            return target;
+        uint64_t here = bucket[visit], slot = lowest(rank, here, here);
+        if (rank[slot] < least) {
+            target = slot;
+            least = rank[slot];
+            step = visit;
+            if (least < SELECTED)
+                break;
         }
-        for (uint64_t slot = here; slot < here + WAYS && known < VISITS; slot++) {
-            if (!fp[slot])
+        for (uint64_t resident = here; resident < here + WAYS && known < VISITS; resident++) {
+            if (!fp[resident])
                 continue;
-            uint64_t other = second_bucket(fp[slot], buckets);
-            bucket[known] = other == here ? first_bucket(fp[slot], buckets) : other;
-            via[known] = slot;
+            uint64_t other = second_bucket(fp[resident], buckets);
+            bucket[known] = other == here ? first_bucket(fp[resident], buckets) : other;
+            via[known] = resident;
             parent[known++] = visit;
         }
     }
-    return NOWHERE;
+    if (least >= SELECTED) {
+        counters[SELECTED_COLLISIONS]++;
+        if ((int64_t)(least & ~SELECTED) > counters[BAR])
+            counters[BAR] = (int64_t)(least & ~SELECTED);
+        if (target == NOWHERE)
+            return NOWHERE;
+        counters[SELECTED_FLOWS]--;
+    } else {
+        counters[EVICTIONS] += least != 0;
+    }
+    for (; parent[step] >= 0; step = parent[step]) {
+        uint64_t source = via[step];
+        fp[target] = fp[source];
+        rank[target] = rank[source];
+        memcpy(stats + target * COUNTS, stats + source * COUNTS, COUNTS * sizeof *stats);
+        counters[MOVES]++;
+        target = source;
+    }
+    return target;
 }
 
 static inline int64_t weight(int64_t size) { return (int64_t)(sqrt((double)size) * CLOCK_UNITS) + 1; }
@@ -139,13 +153,14 @@ static inline int64_t advanced(int64_t clock, uint64_t rank) {
 }
 
 static inline uint64_t rank_of_tagged(uint64_t flow, uint8_t span) {
-    return SELECTED | (uint64_t)(63 - (span < 63 ? span : 63)) << 56 | (flow * 0x9E3779B97F4A7C15ull) >> 8;
+    return SELECTED | (uint64_t)(UINT8_MAX - span) << 54 | (flow * 0x9E3779B97F4A7C15ull) >> 10;
 }
 
 void observe(uint64_t n, const uint64_t *restrict key, const uint8_t *restrict kind, const uint32_t *restrict length,
-             const int64_t *restrict time_ns, const uint32_t *restrict luck, const uint8_t *restrict span, uint64_t slots, uint64_t *restrict fp,
-             uint64_t *restrict rank, int64_t *restrict stats, int64_t *restrict counters, uint64_t chance,
-             int heeds_tags, int heeds_hints, int priority, int recency, int64_t capacity) {
+             const int64_t *restrict time_ns, const uint32_t *restrict luck, const uint8_t *restrict span,
+             uint64_t slots, uint64_t *restrict fp, uint64_t *restrict rank, int64_t *restrict stats,
+             int64_t *restrict counters, uint64_t chance, int heeds_tags, int heeds_hints, int priority, int recency,
+             int64_t capacity) {
     const uint64_t buckets = slots / WAYS;
     const int far = slots > FAR;
     const unsigned selecting = (heeds_tags ? 1u << TAGGED | 1u << SELECT : 0) | (heeds_hints ? 1u << HINT : 0);
@@ -191,8 +206,12 @@ void observe(uint64_t n, const uint64_t *restrict key, const uint8_t *restrict k
                         row[PRE_PACKETS] = row[PACKETS];
                         row[PRE_BYTES] = row[BYTES];
                     }
-                    here = what == HINT ? here | ANNOUNCED : rank_of_tagged(flow, span[i]);
-                    counters[SELECTED_FLOWS] += what != HINT;
+                    if (what == HINT) {
+                        here |= ANNOUNCED;
+                    } else {
+                        here = rank_of_tagged(flow, span[i]) | (!recency && row[PACKETS] > 0 ? KNOWN : 0);
+                        counters[SELECTED_FLOWS]++;
+                    }
                 }
                 if (is_packet) {
                     if (row[PACKETS]++ == 0)
@@ -214,20 +233,22 @@ void observe(uint64_t n, const uint64_t *restrict key, const uint8_t *restrict k
                 if (rank[slot] < (selects ? SELECTED : ANNOUNCED)) {
                     counters[EVICTIONS]++;
                     clock = advanced(clock, rank[slot]);
-                } else if (selects && counters[SELECTED_FLOWS] < capacity) {
-                    slot = relocate(fp, rank, stats, one, two, buckets, counters);
+                } else if (selects) {
+                    uint64_t newcomer = rank_of_tagged(flow, span[i]);
+                    if (counters[SELECTED_FLOWS] < capacity || (int64_t)(newcomer & ~SELECTED) > counters[BAR]) {
+                        slot = make_room(fp, rank, stats, one, two, buckets, newcomer, counters);
+                        if (slot == NOWHERE)
+                            continue;
+                    } else {
+                        slot = NOWHERE;
+                    }
                 } else {
                     slot = NOWHERE;
                 }
             }
             if (slot == NOWHERE) {
                 counters[selects ? SELECTED_COLLISIONS : REFUSED_SAMPLES]++;
-                if (!selects || !priority)
-                    continue;
-                slot = lowest(rank, one, two);
-                if (rank[slot] >= rank_of_tagged(flow, span[i]))
-                    continue;
-                counters[SELECTED_FLOWS]--;
+                continue;
             }
             stale = 1;
             int64_t size = is_packet ? length[i] : 0, *row = stats + slot * COUNTS;

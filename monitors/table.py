@@ -5,8 +5,8 @@ eight slots, found from its key; it is inserted in the emptier one. Per crossing
 
 (a) the flow has an entry: update it, and set its selected bit if the packet is tagged;
 (b) no entry, tagged: insert; where the flow's slots are full evict the non-selected entry of the lowest rank; where
-    all are selected, move one of them to its other bucket, and where that is impossible too count
-    `selected_collisions`: of the selected flows the one of the lowest rank goes, be it the new one or a resident;
+    all are selected, move residents to their other buckets until one finds room; where that is impossible too count
+    `selected_collisions`: of the selected flows within two moves and the new one the lowest in rank goes;
 (c) no entry, not tagged: with the sampling probability insert into a free slot, never at a selected entry's expense
     (in the mode `recent` always, and over the non-selected entry of the lowest rank where no slot is free).
 
@@ -14,15 +14,19 @@ A reverse tag or an explicit message acts as (a) or (b) without a packet. One nu
 first: 0 is free, and all selected entries stand above all others. The rank of the others is their size in bytes.
 
 A selected flow is of use only where all monitors on its way have it. So the rank of selected flows is the same at all
-monitors: flows that cross fewer of them stand above those that cross more (they cost less memory), and within that a
-hash of the key decides. Monitors that are overfull then keep the same flows, without a word between them.
+monitors: those of a smaller span stand above those of a larger one (they cost less memory where it is short), and
+within that a hash of the key decides. The highest rank that had to go is a bar for flows that come later, as in
+adaptive sampling (Wegman; Flajolet 1990). So each table keeps the highest ranks of all that it was told of, and
+monitors that are overfull keep the same flows, without a word between them. But a flow that had an entry before its
+tag stands above all that had none: its bytes from before the event are nowhere else.
 
-In the mode `recent` it is, set whenever the flow sends, the table's clock + the square root of the bytes recorded;
-and the clock follows the ranks of the entries that are evicted: clock += (rank evicted - clock) / 64. So the clock
-overtakes a flow that has gone quiet, the sooner the smaller it was, and no time constant has to fit the traffic
-(GreedyDual, Young 1994, with the size for a cost; docs/recent.md says what else was tried, with figures). A flow that
-only a message announced (HINT) stands above all that are not selected and below all that are: it makes way for a
-tagged flow, so flows that still send lose nothing to those that have ended.
+In the mode `recent` nearly all selected flows had one, so it earns none a higher rank. The rank of a flow that is not
+selected is there, set whenever it sends, the table's clock + the square root of the bytes recorded; and the clock
+follows the ranks of the entries that are evicted: clock += (rank evicted - clock) / 64. So the clock overtakes a flow
+that has gone quiet, the sooner the smaller it was, and no time constant has to fit the traffic (GreedyDual, Young
+1994, with the size for a cost; docs/recent.md says what else was tried, with figures). A flow that only a message
+announced (HINT) stands above all that are not selected and below all that are: it makes way for a tagged flow, so
+flows that still send lose nothing to those that have ended.
 """
 
 from __future__ import annotations
@@ -56,7 +60,7 @@ class Crossings:
     luck: NDArray[np.uint32]
     """Uniform random numbers that the sampling compares with its probability."""
     span: NDArray[np.uint8]
-    """How many monitors of the task the flow crosses, which the controller knows from its paths."""
+    """How much of the monitors' memory the flow's path asks for, in classes of the controller's (0 is the least)."""
     item: NDArray[np.uint64]
     """What a distinct count counts, hashed; may be empty where the measure counts nothing."""
 

@@ -26,8 +26,9 @@ COUNTS = 8
 PACKETS, BYTES, FIRST_NS, LAST_NS = map(np.uint64, range(4))
 SELECTED_NS, PRE_PACKETS, PRE_BYTES, SAMPLED_NS = map(np.uint64, range(4, COUNTS))
 
-# what a table counts (entries of `counters`); CLOCK is the clock of the mode `recent`
-REFUSED_SAMPLES, SELECTED_COLLISIONS, EVICTIONS, MOVES, SELECTED_FLOWS, LOGGED, CLOCK = range(7)
+# what a table counts (entries of `counters`); CLOCK is the clock of the mode `recent`, and BAR the highest rank, less
+# its bit SELECTED, of the tagged flows that had to go
+REFUSED_SAMPLES, SELECTED_COLLISIONS, EVICTIONS, MOVES, SELECTED_FLOWS, LOGGED, BAR, CLOCK = range(8)
 
 VISITS = 96  # buckets searched for room where all slots of a flow are selected: at most two moves
 
@@ -36,9 +37,10 @@ VISITS = 96  # buckets searched for room where all slots of a flow are selected:
 SELECTED = np.uint64(1 << 63)
 ANNOUNCED = np.uint64(1 << 62)
 STANDING = np.uint64(3 << 62)
-# and among the tagged ones a flow that crosses fewer monitors stands above one that crosses more; then a hash decides,
-# which is the same at all monitors
-SPAN_SHIFT, MOST_SPAN = np.uint64(56), np.uint64(63)
+# and among the tagged ones those that were KNOWN before the tag (not in the mode `recent`), then those of the smaller
+# span, then a hash decides, which is the same at all monitors
+KNOWN = np.uint64(1 << 62)
+SPAN_SHIFT, MOST_SPAN, HASH_SHIFT = np.uint64(54), np.uint64(255), np.uint64(10)
 ORDER = np.uint64(0x9E3779B97F4A7C15)
 NOWHERE = np.uint64(2**64 - 1)
 LOW_HALF = np.uint64(0xFFFFFFFF)
@@ -57,8 +59,8 @@ def weight(size):
 
 @inline_kernel
 def rank_of_tagged(flow, span):
-    """Return the rank of a tagged flow that crosses `span` monitors: the same at each of them."""
-    return SELECTED | (MOST_SPAN - min(np.uint64(span), MOST_SPAN)) << SPAN_SHIFT | (flow * ORDER) >> EIGHT
+    """Return the rank of a tagged flow whose path has this span: the same at all of its monitors."""
+    return SELECTED | (MOST_SPAN - np.uint64(span)) << SPAN_SHIFT | (flow * ORDER) >> HASH_SHIFT
 
 
 @inline_kernel
@@ -138,12 +140,15 @@ def other_bucket(key, slot, buckets):
 
 
 @kernel
-def relocate(fp, rank, stats, one, two, crossing, moves, counters):
-    """Make room where all slots of a flow are selected, by moving residents to their other buckets.
+def make_room(fp, rank, stats, one, two, newcomer, crossing, moves, counters):
+    """Make room where all slots of a tagged flow are selected, by moving residents to their other buckets.
 
-    Breadth first over the buckets that residents could move to, until one has a slot that is not selected; then the
-    residents on the way move by one step each. Each move is logged in `moves`, where that is not empty, as (crossing,
-    from, to). Returns the slot made free, or NOWHERE.
+    1. Breadth first over the buckets that residents could move to, until one has a slot that is not selected.
+    2. Where none has, of all slots seen the one of the lowest rank goes, if it is lower than that of the newcomer.
+    3. The residents on the way move by one step each. Each move is logged in `moves`, where that is not empty, as
+       (crossing, from, to).
+
+    Returns the slot made free, or NOWHERE.
     """
     buckets = np.uint64(len(fp) // WAYS)
     bucket = np.empty(VISITS, np.uint64)
@@ -152,28 +157,17 @@ def relocate(fp, rank, stats, one, two, crossing, moves, counters):
     bucket[0], bucket[1] = one, two
     parent[0] = parent[1] = -1
     known = 2
+    step = 0
+    target, least = NOWHERE, newcomer
     for visit in range(VISITS):
         if visit >= known:
             break
         here = bucket[visit]
-        target = lowest(rank, here, here)
-        if rank[target] < SELECTED:
-            counters[EVICTIONS] += rank[target] != 0
-            step = visit
-            while parent[step] >= 0:
-                source = via[step]
-                fp[target], rank[target] = fp[source], rank[source]
-                for count in range(COUNTS):
-                    stats[target * EIGHT + np.uint64(count)] = stats[source * EIGHT + np.uint64(count)]
-                if len(moves):
-                    moves[counters[LOGGED], 0] = crossing
-                    moves[counters[LOGGED], 1] = source
-                    moves[counters[LOGGED], 2] = target
-                    counters[LOGGED] += 1
-                counters[MOVES] += 1
-                target = source
-                step = parent[step]
-            return target
+        slot = lowest(rank, here, here)
+        if rank[slot] < least:
+            target, least, step = slot, rank[slot], visit
+            if least < SELECTED:
+                break
         for way in range(WAYS):
             resident = here + np.uint64(way)
             if known < VISITS and fp[resident] != 0:  # 0: a slot that is blocked
@@ -181,7 +175,28 @@ def relocate(fp, rank, stats, one, two, crossing, moves, counters):
                 via[known] = resident
                 parent[known] = visit
                 known += 1
-    return NOWHERE
+    if least >= SELECTED:
+        counters[SELECTED_COLLISIONS] += 1
+        counters[BAR] = max(counters[BAR], np.int64(least & ~SELECTED))
+        if target == NOWHERE:
+            return NOWHERE
+        counters[SELECTED_FLOWS] -= 1
+    else:
+        counters[EVICTIONS] += least != 0
+    while parent[step] >= 0:
+        source = via[step]
+        fp[target], rank[target] = fp[source], rank[source]
+        for count in range(COUNTS):
+            stats[target * EIGHT + np.uint64(count)] = stats[source * EIGHT + np.uint64(count)]
+        if len(moves):
+            moves[counters[LOGGED], 0] = crossing
+            moves[counters[LOGGED], 1] = source
+            moves[counters[LOGGED], 2] = target
+            counters[LOGGED] += 1
+        counters[MOVES] += 1
+        target = source
+        step = parent[step]
+    return target
 
 
 @kernel
@@ -194,9 +209,9 @@ def observe(
     """Take crossings into a table, in order; `table.Table` numbers the rules that stand at the branches.
 
     Per crossing i: `key[i]` (uint64), `kind[i]`, `length[i]` (bytes), `time_ns[i]`, `luck[i]` (uint32, uniform),
-    `span[i]` (how many monitors the flow crosses). An untagged packet of an absent flow is admitted where luck <
-    chance. `stats` is flat, eight words a slot. Where `slot_out` (full of -1) has room, the slots that crossings went
-    to are written, whether their flows are new there, and the moves between slots.
+    `span[i]` (uint8, of the flow's path). An untagged packet of an absent flow is admitted where luck < chance.
+    `stats` is flat, eight words a slot. Where `slot_out` (full of -1) has room, the slots that crossings went to are
+    written, whether their flows are new there, and the moves between slots.
     """
     n = np.uint64(len(key))
     tells = len(slot_out) > 0
@@ -260,6 +275,8 @@ def observe(
                         here |= ANNOUNCED
                     else:
                         here = rank_of_tagged(flow, span[i])
+                        if not recency and stats[row + PACKETS] > 0:
+                            here |= KNOWN
                         counters[SELECTED_FLOWS] += 1
                 if is_packet:
                     packets = stats[row + PACKETS]
@@ -282,27 +299,26 @@ def observe(
             if selects:
                 if what == HINT:
                     continue
-                # (b) no entry, selected: a free slot, else over the lowest non-selected one
+                # (b) no entry, selected: a free slot, else over the lowest non-selected one, else over a selected one
                 one, two = first_bucket(flow, buckets), second_bucket(flow, buckets)
                 slot = free_slot(rank, one, two)
-                if slot == NOWHERE and priority:
+                if slot == NOWHERE:
+                    if not priority:
+                        counters[SELECTED_COLLISIONS] += 1
+                        continue
                     slot = victim(rank, one, two)
                     if rank[slot] < SELECTED:
                         counters[EVICTIONS] += 1
                         clock = advanced(clock, rank[slot])
-                    elif counters[SELECTED_FLOWS] < capacity:
-                        slot = relocate(fp, rank, stats, one, two, i, moves, counters)
                     else:
-                        slot = NOWHERE
-                if slot == NOWHERE:
-                    counters[SELECTED_COLLISIONS] += 1
-                    if not priority:
-                        continue
-                    # the flows that stay are the same ones at all monitors: those that cross the fewest
-                    slot = lowest(rank, one, two)
-                    if rank[slot] >= rank_of_tagged(flow, span[i]):
-                        continue
-                    counters[SELECTED_FLOWS] -= 1
+                        newcomer = rank_of_tagged(flow, span[i])
+                        full = counters[SELECTED_FLOWS] >= capacity
+                        if full and np.int64(newcomer & ~SELECTED) <= counters[BAR]:
+                            counters[SELECTED_COLLISIONS] += 1
+                            continue
+                        slot = make_room(fp, rank, stats, one, two, newcomer, i, moves, counters)
+                        if slot == NOWHERE:
+                            continue
             else:
                 # (c) no entry, not selected: with the sampling probability into a free slot
                 if luck[i] >= chance:

@@ -7,6 +7,7 @@ the two devices. (MOZART, SOSR 2016, slide 30; the channel follows from the path
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from ..topologies.roles import Role, beside_path, on_path
 from .routes import NS_PER_MS, Route, Routes
 
 NOWHERE = -1
+MOST_SPAN = 12
+"""Of spans. With few classes the hash decides more, and it decides alike at all monitors (docs/overfull.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +98,9 @@ class Channels:
         besides = [[m[d] for d in beside_path(r.path, self.monitor_at)] for r in routes.all]
         self.beside = Lists.of(besides)
         """Monitors that concern the route's flows and lie on neither path: told by an explicit message."""
-        spans = [min(len(on) + len(beside), 255) for on, beside in zip(whole_path, besides, strict=True)]
-        self.span = np.array(spans, np.uint8)
-        """How many monitors the flows of a route concern, wherever a packet is dropped."""
+        concerned = [[m[d] for d in on] + beside for on, beside in zip(whole_path, besides, strict=True)]
+        self.span = self._spans(routes, concerned)
+        """How much of the monitors' memory the flows of a route ask for, wherever a packet is dropped."""
         self.reverse_span = self.span[[route.reverse for route in routes.all]]
         latency = topology.latency_ms
         index = topology.index
@@ -115,6 +118,19 @@ class Channels:
         if len(self.beside.items):
             found.add("message")
         return found
+
+    def _spans(self, routes: Routes, concerned: Sequence[Sequence[int]]) -> NDArray[np.uint8]:
+        """Return the span of each route: its monitors, each weighed by how many routes concern it; 0 to MOST_SPAN.
+
+        The more routes concern a monitor the sooner it is full, so the dearer is its memory.
+        """
+        ends = [(route.path.devices[0], route.path.devices[-1]) for route in routes.all[: routes.whole]]
+        paths = Counter(ends)
+        load = np.zeros(len(self.monitors))
+        for pair, monitors in zip(ends, concerned, strict=False):
+            load[monitors] += 1 / paths[pair]
+        span = np.array([load[monitors].sum() for monitors in concerned])
+        return np.rint(MOST_SPAN * span / span.max()).astype(np.uint8)
 
     def _selector(self, route: Route) -> str | None:
         """Return the device on a route's whole path whose selector watches it: the first, where several do."""

@@ -13,6 +13,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
@@ -298,6 +299,8 @@ class Entry:
     """Who goes first among those of the same standing."""
     standing: int = 0
     """2: a tag or a message selected it; 1: a hint announced it; 0: neither."""
+    known: bool = False
+    """Whether it had packets when it was tagged, and that counts."""
     packets: list[tuple[int, int]] = field(default_factory=list)
     """(serial, bytes) of each packet recorded."""
     selected_ns: int | None = None
@@ -340,6 +343,8 @@ class PlainTable:
         for i in range(count * 8 - self.entries):
             self.buckets[i % count][7 - i // count] = BLOCKED
         self.collisions = self.refused = self.evictions = self.moves = self.clock = 0
+        self.bar = -1
+        """The highest rank of the tagged flows that had to go."""
 
     def entries_of(self) -> list[Entry]:
         return [slot for bucket in self.buckets for slot in bucket if isinstance(slot, Entry)]
@@ -357,7 +362,7 @@ class PlainTable:
     def cross(
         self, kind: str, flow: int, now: int, size: int = 0, luck: int = 0, serial: int = -1, span: int = 1
     ) -> None:
-        """Take a packet or a message; the flow crosses `span` monitors."""
+        """Take a packet or a message; the flow's path has this span."""
         selects = (self.heeds_tags and kind in (TAGGED, SELECT)) or (self.recency and kind == HINT)
         is_packet = kind in (PACKET, TAGGED)
         if not is_packet and not selects:
@@ -383,6 +388,7 @@ class PlainTable:
                 entry.standing = max(entry.standing, 1)
             elif entry.standing < 2:
                 entry.standing, entry.rank = 2, rank_of_tagged(flow, span)
+                entry.known = bool(entry.packets) and not self.recency
         if is_packet:
             entry.packets.append((serial, size))
             if entry.standing < 2:
@@ -400,26 +406,24 @@ class PlainTable:
         self.clock += (gone.rank - self.clock) // 64
 
     def room_for_selected(self, flow: int, span: int) -> tuple[int, int] | None:
-        """Rule (b): a place that is not selected, else that of the selected flow that ranks below this one."""
+        """Rule (b): a place that is not selected, else that of a selected flow that ranks below this one."""
         where = self.free(flow)
-        if where is None and self.priority:
-            one, two = self.places(flow)
-            taken = [sum(goes_last(slot) for slot in self.buckets[place]) for place in (one, two)]
-            places = (one, two) if taken[0] == taken[1] else ((one,) if taken[0] < taken[1] else (two,))
-            where = self.lowest(*places)
-            if not goes_last(self.at(where)):
-                self.evict(where)
-            else:
-                selected = sum(entry.standing == 2 for entry in self.entries_of())
-                where = self.relocated(one, two) if selected < self.entries else None
-        if where is None:
+        if where is not None:
+            return where
+        if not self.priority:
             self.collisions += 1
-            if self.priority:
-                lowest = self.lowest(*self.places(flow))
-                resident = self.at(lowest)
-                if isinstance(resident, Entry) and resident.rank < rank_of_tagged(flow, span):
-                    where = lowest
-        return where
+            return None
+        one, two = self.places(flow)
+        taken = [sum(goes_last(slot) for slot in self.buckets[place]) for place in (one, two)]
+        where = self.lowest(*((one, two) if taken[0] == taken[1] else ((one,) if taken[0] < taken[1] else (two,))))
+        if not goes_last(self.at(where)):
+            self.evict(where)
+            return where
+        rank = rank_of_tagged(flow, span)
+        if rank <= self.bar and sum(entry.standing == 2 for entry in self.entries_of()) >= self.entries:
+            self.collisions += 1
+            return None
+        return self.room_within_moves(one, two, rank)
 
     def room_for_sample(self, flow: int) -> tuple[int, int] | None:
         """Rule (c)."""
@@ -449,25 +453,36 @@ class PlainTable:
         slots = [(place, way) for way in range(8) for place in places]
         return min(slots, key=lambda where: order(self.at(where)))
 
-    def relocated(self, one: int, two: int) -> tuple[int, int] | None:
-        """Move selected entries to their other buckets, by the shortest way to a slot not selected."""
+    def room_within_moves(self, one: int, two: int, rank: int) -> tuple[int, int] | None:
+        """Move selected entries to their other buckets, by the shortest way to a slot not selected.
+
+        Where there is none, the slot of the lowest rank goes, if it is lower than `rank`.
+        """
         known: list[tuple[int, int | None, int | None]] = [(one, None, None), (two, None, None)]
+        seen: list[tuple[int, int]] = []
         for number in range(96):
             if number >= len(known):
-                return None
+                break
             place = known[number][0]
-            target = self.lowest(place)
-            if not goes_last(self.at(target)):
-                return self.shift(known, number, target)
+            seen.append(self.lowest(place))
+            if not goes_last(self.at(seen[-1])):
+                self.evictions += self.at(seen[-1]) is not None
+                return self.shift(known, number, seen[-1])
             for way, slot in enumerate(self.buckets[place]):
                 if isinstance(slot, Entry) and len(known) < 96:
                     first, second = self.places(slot.flow)
                     known.append((first if place == second else second, way, number))
-        return None
+        self.collisions += 1
+        number = min(range(len(seen)), key=lambda i: order(self.at(seen[i])))
+        gone = self.at(seen[number])
+        if not isinstance(gone, Entry) or order(gone) > (2, False, rank):
+            self.bar = max(self.bar, rank)
+            return None
+        self.bar = max(self.bar, gone.rank)
+        return self.shift(known, number, seen[number])
 
     def shift(self, known: list[Any], number: int, target: tuple[int, int]) -> tuple[int, int]:
         """Move entries one step each, from the far end of the way; returns the slot that is free then."""
-        self.evictions += self.at(target) is not None
         while known[number][2] is not None:
             _, way, parent = known[number]
             source = (known[parent][0], way)
@@ -478,8 +493,8 @@ class PlainTable:
 
 
 def rank_of_tagged(flow: int, span: int) -> int:
-    """Return what tagged flows are compared by: fewer monitors first, then a hash, the same at all monitors."""
-    return (63 - min(span, 63)) << 56 | (flow * 0x9E3779B97F4A7C15 % 2**64) >> 8
+    """Return what tagged flows are compared by: a smaller span first, then a hash, the same at all monitors."""
+    return (255 - span) << 54 | (flow * 0x9E3779B97F4A7C15 % 2**64) >> 10
 
 
 def goes_last(slot: Slot) -> bool:
@@ -487,13 +502,13 @@ def goes_last(slot: Slot) -> bool:
     return slot == BLOCKED or (isinstance(slot, Entry) and slot.standing == 2)
 
 
-def order(slot: Slot) -> tuple[int, int]:
+def order(slot: Slot) -> tuple[int, bool, int]:
     """Return what slots are compared by when one must give way."""
     if slot is None:
-        return (0, 0)
+        return (0, False, 0)
     if isinstance(slot, Entry):
-        return (slot.standing, slot.rank)
-    return (3, 0)
+        return (slot.standing, slot.known, slot.rank)
+    return (3, False, 0)
 
 
 # ------------------------------------------------------------------------------------------------- the replay
@@ -654,11 +669,27 @@ class TaskOracle:
             for setting in self.settings:
                 setting.tables[self.monitors.index(device)].cross(kind, flow, at, span=span)
 
+    def concerned(self, path: RoutedPath) -> tuple[str, ...]:
+        """Return the monitors that the flows of a path concern."""
+        return (*on_path(path, self.task.monitor.at), *beside_path(path, self.task.monitor.at))
+
+    @cached_property
+    def spans(self) -> dict[tuple[str, ...], int]:
+        """The span of each path, 0 to 12: its monitors, each weighed by how many paths concern it."""
+        load: dict[str, float] = defaultdict(float)
+        paths: list[RoutedPath] = []
+        for a, b in itertools.permutations(self.topology.hosts, 2):
+            some = routed_paths(self.topology, a, b, self.spec.topology.ecmp)
+            paths.extend(some)
+            for path in some:
+                for device in self.concerned(path):
+                    load[device] += 1 / len(some)
+        asked = {path.devices: sum(load[device] for device in self.concerned(path)) for path in paths}
+        return {devices: round(12 * much / max(asked.values())) for devices, much in asked.items()}
+
     def span(self, path: RoutedPath | None) -> int:
-        """Return how many monitors the flows of a path concern."""
-        if path is None:
-            return 0
-        return len(on_path(path, self.task.monitor.at)) + len(beside_path(path, self.task.monitor.at))
+        """Return how much of the monitors' memory the flows of a path ask for."""
+        return self.spans[path.devices] if path else 0
 
     def cross(self, kind: str, device: str, flow: int, packet: Packet, span: int) -> None:
         monitor = self.monitors.index(device)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mozart.errors import SpecError
 from mozart.monitors.table_kernels import HINT, PACKET, SELECT, TAGGED
-from mozart.replay.channels import Channels, Lists
+from mozart.replay.channels import MOST_SPAN, Channels, Lists
 from mozart.replay.crossings import Messages, Routed, crossings
 from mozart.replay.routes import Routes
 from mozart.replay.vocabulary import load
@@ -154,6 +154,19 @@ def test_messages_of_the_same_time_come_in_one_order_whatever_the_batches() -> N
     assert due == [("s2", 77, HINT), ("s2", 78, HINT), ("s4", 78, SELECT), ("s4", 77, HINT)]
 
 
+def test_the_span_weighs_the_monitors_of_a_path_by_how_many_paths_cross_them() -> None:
+    """Of the twelve paths on a line of four, six cross s1 or s4, and ten s2 or s3: all four weigh 32."""
+    channels, routes = channels_of(LINE, "source-host", "path-switches")
+    for devices, weight in (
+        ("h1 s1 s2 h2", 16),
+        ("h2 s2 s3 h3", 20),
+        ("h2 s2 s3 s4 h4", 26),
+        ("h1 s1 s2 s3 s4 h4", 32),
+    ):
+        assert channels.span[route_between(routes, devices)] == round(MOST_SPAN * weight / 32)
+    assert channels.span[route_between(routes, "h1 s1 s2 s3 s4 h4", 2)] == MOST_SPAN
+
+
 # crossings
 
 
@@ -176,8 +189,8 @@ def test_what_crosses_a_monitor_in_order() -> None:
     ]  # fmt: skip
     assert rows(three) == [(1, PACKET, 100, 10), (9, SELECT, 0, 20), (1, TAGGED, 200, 20), (2, PACKET, 300, 30)]
     assert one.item[[0, 1, 2, 4]].tolist() == [100, 100, 200, 100]
-    assert one.span.tolist() == [2, 2, 2, 2, 2, 6]
-    assert three.span.tolist() == [2, 5, 2, 2]
+    assert one.span.tolist() == [12, 12, 12, 12, 12, 6]
+    assert three.span.tolist() == [12, 5, 12, 12]
 
 
 def rows(some: Any) -> list[tuple[int, ...]]:

@@ -13,7 +13,7 @@ from mozart.monitors.measures import DistinctDestinations, Volume
 from mozart.monitors.modes import MODES
 from mozart.monitors.records import CAPTURES, undercount
 from mozart.monitors.table import Crossings, Table
-from mozart.tests.oracle import HINT, PACKET, SELECT, TAGGED, PlainTable
+from mozart.tests.oracle import HINT, PACKET, SELECT, TAGGED, PlainTable, rank_of_tagged
 
 KINDS = {PACKET: tk.PACKET, TAGGED: tk.TAGGED, HINT: tk.HINT, SELECT: tk.SELECT}
 Crossing = tuple[int, str, int, int]
@@ -21,7 +21,7 @@ Crossing = tuple[int, str, int, int]
 
 
 def span_of(key: int) -> int:
-    """How many monitors a flow crosses in these tests: one to four."""
+    """The span of a flow's path in these tests: one to four."""
     return 1 + key % 4
 
 
@@ -123,7 +123,7 @@ def test_the_table_moves_selected_flows_as_its_twin_does(mode: str) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(mode=st.sampled_from(["mozart", "recent"]), entries=st.integers(1, 24), seed=st.integers(0, 2**32))
-def test_a_selected_flow_leaves_only_for_one_that_crosses_no_more_monitors(mode: str, entries: int, seed: int) -> None:
+def test_a_selected_flow_leaves_only_for_one_of_no_larger_span(mode: str, entries: int, seed: int) -> None:
     table = Table(MODES[mode], entries, 1.0)
     selected: set[int] = set()
     some = (c for c in random_crossings(seed, 150, 60, 0.5) if c[1] != HINT)
@@ -136,18 +136,52 @@ def test_a_selected_flow_leaves_only_for_one_that_crosses_no_more_monitors(mode:
         selected = now
 
 
-def test_overfull_monitors_keep_the_same_flows() -> None:
-    """What one monitor keeps of the flows that cross it, another keeps too, whatever the order they came in."""
-    rng = np.random.default_rng(3)
-    keys = rng.integers(1, 2**64, 16, np.uint64).tolist()
-    kept = []
-    for order in (keys, keys[::-1], rng.permutation(np.array(keys, np.uint64)).tolist()):
-        table = Table(MODES["mozart"], 8, 0.0)
-        table.observe(crossings([(key, TAGGED, 100, 0) for key in order]))
-        assert int(table.counters[tk.SELECTED_COLLISIONS]) == 8
-        kept.append({flow for flow, *_ in held(table)})
-    assert kept[0] == kept[1] == kept[2]
-    assert max(map(span_of, kept[0])) <= min(map(span_of, set(keys) - kept[0]))
+def best(keys: list[int], count: int) -> set[int]:
+    """The flows that rank highest: of the smallest span, and within that by the hash."""
+    return set(sorted(keys, key=lambda key: rank_of_tagged(key, span_of(key)))[-count:])
+
+
+@pytest.mark.parametrize("entries", [8, 60, 512])
+def test_overfull_monitors_keep_the_same_flows(entries: int) -> None:
+    """Of the flows that cross it each keeps the highest ranks, whatever the order they came in."""
+    keys = np.random.default_rng(entries).integers(1, 2**64, 2 * entries, np.uint64)
+    for order in (keys, keys[::-1], np.random.default_rng(1).permutation(keys)):
+        table = Table(MODES["mozart"], entries, 0.0)
+        table.observe(crossings([(key, TAGGED, 100, 0) for key in order.tolist()]))
+        kept = {flow for flow, *_ in held(table)}
+        assert len(kept) == entries
+        assert len(kept & best(keys.tolist(), entries)) >= 0.98 * entries
+        assert int(table.counters[tk.SELECTED_COLLISIONS]) == entries
+
+
+def test_a_table_too_large_to_be_searched_for_the_lowest_rank_equals_its_twin() -> None:
+    """150 buckets: of those that had to go the bar tells, so that the flows below it need no search."""
+    keys = np.random.default_rng(8).integers(1, 2**64, 2200, np.uint64).tolist()
+    table, plain = tables_after("mozart", 1200, 0.0, [(key, TAGGED, 100, 0) for key in keys])
+    assert contents(table) == plain_contents(plain)
+    assert int(table.counters[tk.BAR]) == plain.bar
+    assert min(int(rank) - 2**63 for rank in table.rank) < plain.bar
+
+
+def test_a_flow_that_ranks_below_one_that_had_to_go_does_not_come_in() -> None:
+    keys = sorted(range(1, 18), key=lambda key: rank_of_tagged(key, span_of(key)))
+    lowest, second, *rest = keys
+    table = Table(MODES["mozart"], 8, 0.0)
+    table.observe(crossings([(key, TAGGED, 100, 0) for key in (second, *rest[:7], rest[7])]))
+    before = held(table)
+    assert second not in {flow for flow, *_ in before}
+    table.observe(crossings([(lowest, TAGGED, 100, 0)] * 3, 10))
+    assert held(table) == before
+    assert int(table.counters[tk.SELECTED_COLLISIONS]) == 4
+
+
+@pytest.mark.parametrize(("mode", "stays"), [("mozart", True), ("recent", False)])
+def test_of_selected_flows_the_last_to_go_is_one_with_bytes_from_before_its_tag(mode: str, stays: bool) -> None:
+    keys = sorted(range(1, 40), key=lambda key: rank_of_tagged(key, span_of(key)))
+    table = Table(MODES[mode], 8, 1.0)
+    table.observe(crossings([(keys[0], PACKET, 70, 0), (keys[0], TAGGED, 30, 0)]))
+    table.observe(crossings([(key, TAGGED, 100, 0) for key in keys[1:]], 3))
+    assert {flow for flow, *_ in held(table)} == (best(keys, 7) | {keys[0]} if stays else best(keys, 8))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -177,7 +211,7 @@ def test_a_flow_that_only_a_hint_announced_makes_way_for_a_tagged_one_and_for_no
     table = Table(MODES["recent"], 1, 1.0)
     table.observe(crossings([(1, PACKET, 100, 0), (1, HINT, 0, 0), (2, PACKET, 5000, 0)]))
     assert held(table) == {(1, 1, 100)}
-    table.observe(crossings([(4, TAGGED, 40, 0), (3, TAGGED, 40, 0)], 4))  # 3 crosses more monitors than 4
+    table.observe(crossings([(4, TAGGED, 40, 0), (3, TAGGED, 40, 0)], 4))  # 3 has a larger span than 4
     assert held(table) == {(4, 1, 40)}
     assert int(table.counters[tk.SELECTED_COLLISIONS]) == 1
 
