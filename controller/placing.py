@@ -11,7 +11,7 @@ from ..errors import PlacementError, SpecError
 from ..placement.algorithms import place
 from ..placement.explain import explain
 from ..placement.problem import Problem
-from ..placement.spec_problem import problem_from_spec
+from ..placement.spec_problem import place_of, problem_from_spec
 from ..replay.channels import Channels
 from ..replay.routes import Routes
 from ..tasks import MonitorSpec, SelectorSpec, Spec, Task
@@ -55,7 +55,8 @@ def place_tasks(
             if task.name in placement.tasks:
                 placed.append(_placed(task, placement.tasks[task.name], routes))
             elif not any(refusal["task"] == task.name for refusal in refused):
-                refused.append({"task": task.name, "reason": str(explain(problem, placement, task.name))})
+                reason = str(explain(problem, placement, task.name)).removeprefix(f"{task.name}: ")
+                refused.append({"task": task.name, "reason": reason.replace("\n  ", "; ")})
         except SpecError as error:
             refused.append({"task": task.name, "reason": str(error)})
     return placed, refused
@@ -100,11 +101,7 @@ def _problem(spec: Spec, task: Task, routes: Routes) -> Problem:
 
 
 def _placed(task: Task, modules: Mapping[str, str], routes: Routes) -> Placed:
-    selector_at, monitor_at = (
-        None if isinstance(module.at, str) else (modules[role],)
-        for role, module in (("selector", task.selector), ("monitor", task.monitor))
-    )
-    channels = Channels(task, routes, selector_at, monitor_at)
+    channels = Channels(task, routes, *place_of(task, modules))
     found = reaches(channels, routes)
     return Placed(task, modules, found, _kinds(found))
 

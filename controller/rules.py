@@ -12,6 +12,7 @@ rule of ours carries our cookie prefix and, below it, what it is for. Agents' ta
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -183,7 +184,7 @@ def _site_rules(pair: str, crossing: Crossing, ports: Mapping[str, int]) -> Iter
 
 def _tag_rules(tagging: list[int]) -> Iterator[Rule]:
     """Yield the rules by which packets go on from one tag table to the next, and after the last to MEASURE."""
-    for table, following in zip(tagging, [*tagging[1:], MEASURE], strict=True):
+    for table, following in itertools.pairwise([*tagging, MEASURE]):
         yield Rule(table, 0, (), (("goto", following),), cookie_of("pass"))
     if tagging:
         yield Rule(MEASURE, 0, (), (("goto", FORWARD),), cookie_of("pass"))

@@ -1,0 +1,320 @@
+"""The Ryu application: brings every switch to what the plan says, and the plan to what the network is.
+
+It can run beside other applications (`ryu-manager --config-file FILE mozart.controller.app other.app`): it touches
+rules of its own cookie prefix only, and answers no packet. FILE says, under [mozart], which run it belongs to:
+
+    run = folder of the run               plan_request = JSON file, for a new run
+    broker = file of the bus's access     switch_deadline_s = 30
+
+What happens, each in a green thread: a switch that connects, or whose ports change, is brought to its tables
+(`_serve`); when a link's state has changed, or an operator asks, a new plan is made and brought out (`_work`); reports
+are written as they come (`bus_link.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ryu import cfg
+from ryu.base import app_manager
+from ryu.controller import ofp_event
+from ryu.controller.handler import DEAD_DISPATCHER, HANDSHAKE_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
+from ryu.lib import hub
+from ryu.ofproto import ofproto_v1_3
+
+from ..bus import topics
+from ..bus.access import read_access
+from ..errors import LiveError, MozartError
+from ..topologies.addresses import measure_port
+from . import requests
+from .bus_link import BusLink
+from .links import down_links, port_states, waited_for
+from .planned import Plan
+from .planning import Planning
+from .report_files import ReportFiles
+from .rules import tables_of
+from .switch import Brought, PortView, Switch
+
+SETTLE_S = 0.1
+"""After a link has changed, so long nothing is planned: its other end has a word to say too."""
+
+OPTIONS = [
+    cfg.StrOpt("run", default=None, help="folder of the run"),
+    cfg.StrOpt("plan_request", default=None, help="JSON file with the request for the first plan"),
+    cfg.StrOpt("broker", default=None, help="file with the bus's access; without it there is no bus"),
+    cfg.FloatOpt("switch_deadline_s", default=30.0, help="after this time missing switches are named"),
+]
+cfg.CONF.register_opts(OPTIONS, group="mozart")
+
+
+class MozartApp(app_manager.RyuApp):
+    """Controls the switches and agents of one run."""
+
+    OFP_VERSIONS = (ofproto_v1_3.OFP_VERSION,)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.options = cfg.CONF.mozart
+        if not self.options.run:
+            raise LiveError("which run? Give ryu-manager a --config-file that has [mozart] run = FOLDER")
+        folder = Path(self.options.run)
+        self.planning = Planning(folder)
+        request = self.options.plan_request
+        self.plan: Plan = self.planning.first(Path(request) if request else None)
+        self.reports = ReportFiles(folder / "reports", self.plan.devices)
+        self.switches: dict[str, Switch] = {}
+        self.wakes: dict[str, hub.Queue] = {}
+        self.brought: dict[str, Brought] = {}
+        self.states: dict[str, dict[str, bool]] = {}
+        self.errors = 0
+        self.jobs: hub.Queue = hub.Queue()
+        self.since_ns = time.time_ns()
+        self.settled = False
+        """Whether all switches have been there, or the deadline has passed: from then on links are judged."""
+        self.bus = self._link() if self.options.broker else None
+
+    def _link(self) -> BusLink:
+        access = read_access(self.options.broker)
+        handlers = {
+            topics.report("+"): self._take_report,
+            topics.request("+"): lambda topic, payload: self.jobs.put((topic, requests.read(payload))),
+        }
+        lost = (topics.status(topics.CONTROLLER), json.dumps({"state": "lost"}).encode())
+        user = topics.CONTROLLER
+        return BusLink(
+            access.host, access.port, user, access.password(user), handlers, lost, self.logger
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Begin: the bus, the work, and the deadline for switches."""
+        super().start()
+        self.logger.info("plan %d: %d of %d tasks run", self.plan.revision, len(self.plan.placement), self._tasks())
+        for refusal in self.plan.refused:
+            self.logger.warning("task %s is refused: %s", refusal["task"], refusal["reason"])
+        if self.bus:
+            self._configure()
+            hub.spawn(self.bus.run)
+        hub.spawn(self._work)
+        hub.spawn_after(self.options.switch_deadline_s, self._name_missing)
+
+    def close(self) -> None:
+        """Say that the controller has stopped; switches and agents go on with what they have."""
+        if self.bus:
+            self.bus.close(topics.status(topics.CONTROLLER), json.dumps({"state": "stopped"}))
+        super().close()
+
+    def _tasks(self) -> int:
+        return len(self.plan.request["spec"]["tasks"])
+
+    # Switches
+
+    @set_ev_cls(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER, DEAD_DISPATCHER])
+    def _changed(self, event: Any) -> None:
+        """Take up a switch that has connected; let go of one whose connection has ended."""
+        datapath = event.datapath
+        if event.state == MAIN_DISPATCHER:
+            name = self._name_of(datapath)
+            if name not in self.plan.switches:
+                self.logger.warning("a switch %s has connected that is not in %s", name, self.plan.topology["name"])
+                return
+            self.logger.info("%s has connected", name)
+            self._let_go(name)
+            self.switches[name] = Switch(name, datapath, self._complain)
+            self.wakes[name] = hub.Queue()
+            self.wakes[name].put(None)
+            hub.spawn(self._serve, name, self.switches[name], self.wakes[name])
+        else:
+            switch = self._switch(datapath)
+            if switch is not None:
+                self.logger.warning("the connection to %s has ended", switch.name)
+                self._let_go(switch.name)
+                self._tell()
+
+    def _let_go(self, name: str) -> None:
+        """End the conversation with a switch, where there is one."""
+        switch = self.switches.pop(name, None)
+        if switch is not None:
+            switch.gone()
+            self.wakes.pop(name).put(switch)
+
+    def _name_of(self, datapath: Any) -> str:
+        """Return the name of a switch: that of its own port, which is its bridge's."""
+        own = datapath.ports.get(datapath.ofproto.OFPP_LOCAL)
+        return own.name.decode(errors="replace") if own is not None else f"s{datapath.id}"
+
+    def _switch(self, datapath: Any) -> Switch | None:
+        return next((switch for switch in self.switches.values() if switch.datapath is datapath), None)
+
+    def _serve(self, name: str, switch: Switch, wakes: hub.Queue) -> None:
+        """Bring a switch to what it should have, whenever it is woken, until it is gone (woken with itself)."""
+        while wakes.get() is not switch:
+            while not wakes.empty():
+                if wakes.get() is switch:
+                    return
+            try:
+                self._bring(name, switch)
+            except LiveError as error:
+                self._complain(str(error))
+
+    def _bring(self, name: str, switch: Switch) -> None:
+        plan, ports = self.plan, switch.ports()
+        names = {interface: neighbour for neighbour, interface in plan.topology["interfaces"][name].items()}
+        names[measure_port(name)] = "mon"
+        seen: dict[str, PortView] = {names[port]: view for port, view in ports.items() if port in names}
+        tables = tables_of(plan, name, {neighbour: view.number for neighbour, view in seen.items()})
+        brought = self.brought[name] = switch.bring(tables)
+        for fault in brought.faults:
+            self._complain(f"{name}: {fault}")
+        self.logger.info("%s has %d rules of plan %d, %d changed", name, brought.rules, plan.revision, brought.changes)
+        if tables.unreached:
+            self.logger.warning("%s has no port yet to %s", name, ", ".join(tables.unreached))
+        up = {neighbour: view.up for neighbour, view in seen.items() if neighbour != "mon"}
+        self.states[name] = port_states(self.states.get(name, {}), up)
+        self._judge_links()
+        self._tell()
+
+    @set_ev_cls(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)
+    def _port_changed(self, event: Any) -> None:
+        switch = self._switch(event.msg.datapath)
+        if switch is not None:
+            self.wakes[switch.name].put(None)
+
+    @set_ev_cls(
+        [
+            ofp_event.EventOFPFlowStatsReply,
+            ofp_event.EventOFPGroupDescStatsReply,
+            ofp_event.EventOFPPortDescStatsReply,
+            ofp_event.EventOFPBarrierReply,
+        ],
+        MAIN_DISPATCHER,
+    )
+    def _answered(self, event: Any) -> None:
+        message = event.msg
+        switch = self._switch(message.datapath)
+        if switch is not None:
+            flags = getattr(message, "flags", 0)
+            more = bool(flags & message.datapath.ofproto.OFPMPF_REPLY_MORE)
+            switch.answered(message.xid, list(getattr(message, "body", None) or ()), more)
+
+    @set_ev_cls(ofp_event.EventOFPErrorMsg, [HANDSHAKE_DISPATCHER, MAIN_DISPATCHER])
+    def _refused(self, event: Any) -> None:
+        message = event.msg
+        proto = message.datapath.ofproto
+        switch = self._switch(message.datapath)
+        kind = proto.ofp_error_type_to_str(message.type)
+        if switch is not None:
+            switch.refused(message.xid, f"{kind}, {proto.ofp_error_code_to_str(message.type, message.code)}")
+
+    def _complain(self, text: str) -> None:
+        self.errors += 1
+        self.logger.error("%s", text)
+
+    def _name_missing(self) -> None:
+        missing = waited_for(self.plan.switches, self.switches)
+        if missing:
+            self._complain(
+                f"after {self.options.switch_deadline_s:g} s not connected: {', '.join(missing)}. The others forward; "
+                "pairs of hosts whose paths cross a missing switch cannot"
+            )
+        self._judge_links(late=True)
+        self._tell()
+
+    # Plans
+
+    def _judge_links(self, late: bool = False) -> None:
+        """Ask for another plan where other links are down than the plan has."""
+        self.settled = self.settled or late or not waited_for(self.plan.switches, self.switches)
+        if self.settled and down_links(self.plan.topology["links"], self.states) != self.plan.down:
+            self.jobs.put(("", {}))
+
+    def _work(self) -> None:
+        """Do what changes the plan, one thing after the other."""
+        while True:
+            topic, message = self.jobs.get()
+            if not topic:
+                self._replan_links()
+            else:
+                answer = {"id": message["id"], **self._answer(message)}
+                if self.bus:
+                    self.bus.publish(topics.reply(topics.device_of(topic)), json.dumps(answer))
+
+    def _replan_links(self) -> None:
+        hub.sleep(SETTLE_S)
+        down = down_links(self.plan.topology["links"], self.states)
+        if down == self.plan.down:
+            return
+        for name in sorted(down ^ self.plan.down):
+            self.logger.warning("link %s is %s", name, "down" if name in down else "up again")
+        try:
+            plan = self.planning.next(self.plan, {**self.plan.request, "down": sorted(down)})
+        except MozartError as error:
+            self._complain(f"no plan with {', '.join(sorted(down)) or 'no link'} down: {error}")
+            return
+        self._bring_out(plan)
+
+    def _answer(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Do what an operator asks, and return the reply."""
+        try:
+            request = requests.changed(self.plan.request, message)
+            if request is not None:
+                plan = self.planning.next(self.plan, request)
+                refused = requests.refused_additions(message, plan)
+                if refused:
+                    return {"ok": False, "error": refused}
+                self._bring_out(plan)
+            elif message["op"] == "rules":
+                return {"ok": True, **self._rules()}
+            return {"ok": True, **requests.listing(self.plan)}
+        except MozartError as error:
+            return {"ok": False, "error": str(error)}
+
+    def _rules(self) -> dict[str, Any]:
+        """Say how many rules each switch has, and how many packets they have seen by what they are for."""
+        return {
+            "rules": {name: brought.rules for name, brought in self.brought.items()},
+            "packets": {name: switch.packets() for name, switch in list(self.switches.items())},
+            "missing": waited_for(self.plan.switches, self.switches),
+            "errors": self.errors,
+            "reports": self.reports.written,
+            "messages_malformed": self.bus.malformed if self.bus else 0,
+        }
+
+    def _bring_out(self, plan: Plan) -> None:
+        """Put a plan in force: written down, then to the switches and agents."""
+        self.planning.adopt(plan)
+        self.plan = plan
+        self.logger.info("plan %d: %d of %d tasks run", plan.revision, len(plan.placement), self._tasks())
+        for move in plan.moves:
+            self.logger.warning("moved: %(task)s %(module)s: %(source)s -> %(to)s", dict(move))
+        for refusal in plan.refused:
+            self.logger.warning("task %s is refused: %s", refusal["task"], refusal["reason"])
+        for wake in self.wakes.values():
+            wake.put(None)
+        if self.bus:
+            self._configure()
+
+    def _configure(self) -> None:
+        """Publish every device's configuration, retained."""
+        assert self.bus is not None
+        for device, config in self.plan.devices.items():
+            self.bus.publish(topics.config(device), config.to_json(), retain=True)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Publish the controller's own status, retained."""
+        if self.bus is None:
+            return
+        status = {
+            "state": "running", "revision": self.plan.revision, "since_ns": self.since_ns, "errors": self.errors,
+            "missing": waited_for(self.plan.switches, self.switches), "down": sorted(self.plan.down),
+            "rules": {name: brought.rules for name, brought in self.brought.items()},
+            "moves": [dict(move) for move in self.plan.moves], "cut_off": list(self.plan.cut_off),
+        }  # fmt: skip
+        self.bus.publish(topics.status(topics.CONTROLLER), json.dumps(status), retain=True)
+
+    def _take_report(self, topic: str, payload: bytes) -> None:
+        self.reports.take(topic, payload)
