@@ -52,6 +52,8 @@ class SelectorConfig:
     """Pair -> monitors' devices that need an explicit message."""
     announces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Pair -> monitors' devices that get a hint beside the tag (mode `recent`)."""
+    span: Mapping[str, int] = field(default_factory=dict)
+    """Pair -> how many monitors of the task its flows concern, which messages say; else those that are told."""
     cpu_percent: float = 0.0
     """What the placement assumed that it takes."""
 

@@ -1,0 +1,115 @@
+"""The agent's process: several devices in rounds, from their rings to the bus. `python -m mozart.agents.agent --help`
+
+One thread does the rounds of all devices. Between two rounds it pauses for as long as the last one took, at least a
+millisecond and at most a few: packets that came meanwhile are taken together, which is what keeps many devices with few
+packets each cheap, and a tag is put within milliseconds all the same. Where a ring is filling up there is no pause.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..bus.access import BrokerAccess, read_access
+from ..errors import MozartError
+from .bus_link import BusLink
+from .device import Device
+from .places import Place, read_places
+from .warm_up import warm_up
+
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.001, 0.004
+IDLE_S = 0.02
+BACKLOG = 0.25
+"""Share of a ring's blocks from which on there is no time to pause."""
+FAREWELL_S = 5.0
+
+
+class Agent:
+    """Several devices, and the loop that serves them."""
+
+    def __init__(self, places: Sequence[Place], access: BrokerAccess) -> None:
+        """Open all rings and taggers; raises LiveError or BusError, and leaves nothing open, where one cannot be."""
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.links = [BusLink(place.device, access, self.wake) for place in places]
+        self.devices: list[Device] = []
+        try:
+            for place, link in zip(places, self.links, strict=True):
+                self.devices.append(Device(place, link))
+        except MozartError:
+            for device in self.devices:
+                device.ring.close()
+            raise
+        self._stopping = False
+
+    def wake(self) -> None:
+        """End the current pause, from any thread or signal handler."""
+        with contextlib.suppress(BlockingIOError):  # full: it will wake
+            os.write(self._wake_write, b".")
+
+    def stop(self, *_: object) -> None:
+        """End the loop after the round that it is in."""
+        self._stopping = True
+        self.wake()
+
+    def run(self, remove_tags: bool = False) -> None:
+        """Serve the devices until `stop`; then report, and say farewell to the bus."""
+        for link in self.links:
+            link.start()
+        pause_s = 0.0
+        while not self._stopping:
+            self._wait(pause_s)
+            begun = time.perf_counter()
+            busy = [device.work(time.time_ns()) for device in self.devices]
+            took_s = time.perf_counter() - begun
+            behind = any(busy) and max(device.ring.backlog() for device in self.devices) > BACKLOG
+            pause_s = 0.0 if behind else min(max(took_s, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
+        for device in self.devices:
+            device.close(time.time_ns(), remove_tags)
+        for link in self.links:
+            link.close(FAREWELL_S)
+
+    def _wait(self, pause_s: float) -> None:
+        """Pause, then wait until a device has packets or the bus has said something."""
+        time.sleep(pause_s)
+        poll = select.poll()
+        poll.register(self._wake_read, select.POLLIN)
+        for device in self.devices:
+            for descriptor in (device.ring.fileno(), device.tagger.fileno()):
+                if descriptor >= 0:
+                    poll.register(descriptor, select.POLLIN)
+        for descriptor, _ in poll.poll(IDLE_S * 1000):
+            if descriptor == self._wake_read:
+                os.read(self._wake_read, 4096)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run an agent until SIGTERM or SIGINT; exit status 1 where it cannot start."""
+    parser = argparse.ArgumentParser(prog="python -m mozart.agents.agent", description=(__doc__ or "").split("`")[0])
+    parser.add_argument("--devices", type=Path, required=True, help="JSON file of the devices to serve")
+    parser.add_argument("--broker", type=Path, required=True, help="file with the broker's address and passwords")
+    parser.add_argument("--remove-tags", action="store_true", help="when stopped, end the tags that are in force")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        places, access = read_places(options.devices), read_access(options.broker)
+        warm_up()
+        agent = Agent(places, access)
+    except MozartError as error:
+        print(f"mozart agent: {error}", file=sys.stderr)
+        return error.exit_code
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, agent.stop)
+    agent.run(options.remove_tags)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

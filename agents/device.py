@@ -1,0 +1,438 @@
+"""One device of an agent: its ring, selectors, tagger, monitors and epochs, in rounds.
+
+A round (`work`), on the packets that are ready:
+
+1. read them from the ring to the columns of a batch that is filled over several rounds;
+2. let the selectors look at them at once, and put the tags of what they select: this is what has to be quick;
+3. let the monitors have them, but only every 50 ms or when the batch is full: a packet's time is in the packet;
+4. at the end of an epoch, by the packets' times or by the clock, report and start the next.
+
+The times of the ring are those of the wall clock, so epochs are the same on all devices.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bus.config import DeviceConfig
+from ..errors import MozartError
+from ..traces.header_kernels import SKIP_REASONS
+from ..traces.keys import flow_keys
+from ..traces.packets import PacketBatch
+from . import counters
+from .epochs import NEVER_NS, Epochs
+from .host_tagger import HostTagger
+from .link import Link, Told
+from .modules import Modules
+from .monitoring import Monitoring
+from .observed import Observed
+from .pairs import Pairs
+from .places import Place
+from .reports import monitor_columns, selector_columns
+from .ring import Ring
+from .selecting import Notice
+from .switch_tagger import SwitchTagger
+from .tagger import Outcome, Tagger
+
+BATCH_PACKETS = 1 << 14
+MEASURE_NS = 50_000_000
+GRACE_NS = 20_000_000
+"""After the end of an epoch: what was in the ring has been read by then."""
+STATS_NS = 1_000_000_000
+REOPEN_NS = 200_000_000
+UNREAD_NS = 5_000_000
+"""Packets that are older have been read from the ring, unless it is behind."""
+SETTLE_S = 0.05
+MOST_BATCHES = 8
+"""Batches a round, so that one busy device does not keep the others waiting."""
+NO_ITEMS = np.empty(0, np.uint64)
+
+log = logging.getLogger("mozart.agent")
+
+
+def tagger_of(place: Place) -> Tagger:
+    """Return the tagger of a device: flow entries at a switch, nftables at a host."""
+    if place.kind == "switch":
+        assert place.management is not None
+        return SwitchTagger(place.management)
+    return HostTagger(place.device, place.interface, place.netns_pid)
+
+
+class Device:
+    """One device at work. Not thread-safe: one thread does the rounds."""
+
+    def __init__(self, place: Place, link: Link) -> None:
+        """Open ring and tagger; raises LiveError where the interface is missing or the user may not."""
+        self.place, self.link = place, link
+        self.ring = Ring(
+            place.interface, place.netns_pid, blocks=place.blocks, block_bytes=place.block_bytes,
+            timeout_ms=place.timeout_ms, incoming_only=place.kind == "switch",
+        )  # fmt: skip
+        self.tagger = tagger_of(place)
+        self.config: DeviceConfig | None = None
+        self.modules = Modules()
+        self.counters = counters.zero()
+        self.cpu_ns = 0
+        self._sequence, self._reported_ns = link.last_report()
+        self._gaps: list[list[int]] = []
+        self._observed: Observed | None = None
+        self._epochs = Epochs(NEVER_NS, 1)
+        self._epoch = 0
+        self._done = True
+        """Nothing is measured: there is no configuration, or the run is over."""
+        self._batch = PacketBatch.empty(BATCH_PACKETS)
+        self._columns = self._batch.columns()
+        self._outgoing = np.empty(BATCH_PACKETS, np.uint8)
+        self._pair = np.empty(BATCH_PACKETS, np.int32)
+        self._keys: dict[str, NDArray[np.uint64]] = {}
+        self._filled = self._looked = self._measured = 0
+        """Rows of the batch that are filled, that selectors have seen, that monitors have had."""
+        self._serial = 0
+        self._skipped = self.ring.skipped.copy()
+        self._measure_at_ns = self._stats_at_ns = self._check_at_ns = self._due_ns = 0
+        self._malformed = self._cpu_reported_ns = self._cpu_said_ns = self._lost_ns = 0
+        self._totals = counters.zero()
+
+    # configuration
+
+    def configure(self, config: DeviceConfig, now_ns: int) -> None:
+        """Do from now on what a configuration says; modules that it does not change keep their state.
+
+        Raises BusError or LiveError for what cannot be done, and goes on as before.
+        """
+        pairs = Pairs(config)
+        modules = self.modules.following(config, self.config, pairs)
+        observed = self._observe(config)
+        self._finish_before(config, modules, now_ns)
+        for task, selecting in self.modules.selectors.items():
+            if modules.selectors.get(task) is not selecting:
+                self.tagger.remove(selecting.stop())
+        modules.route(config, pairs)
+        self.modules, self._pairs, self._observed = modules, pairs, observed
+        self._keys = {kind: np.empty(BATCH_PACKETS, np.uint64) for kind in modules.key_kinds()}
+        self._start(config, now_ns)
+        self._due_ns = 0
+        try:
+            self.tagger.configure(config.selectors)
+        except MozartError as error:
+            log.error("%s: cannot tag: %s", self.place.device, error)
+            self.counters["refused_selections"] += 1
+        self._say_status("running")
+
+    def _observe(self, config: DeviceConfig) -> Observed | None:
+        if self.config is not None and self.config.observations == config.observations:
+            return self._observed
+        return None if config.observations is None else Observed(config.observations, self.place.device)
+
+    def _finish_before(self, config: DeviceConfig, modules: Modules, now_ns: int) -> None:
+        """Give the packets so far to the modules as they were, and report what would be lost with the change."""
+        if self.config is None or self._done:
+            return
+        self._measure(self._looked, now_ns)
+        after = Epochs.of(config)
+        if (self._epochs.start_ns, self._epochs.length_ns) != (after.start_ns, after.length_ns):
+            self._report(now_ns, final=False)
+            return
+        going = {task: m for task, m in self.modules.monitors.items() if modules.monitors.get(task) is not m}
+        if going:
+            self._report_going(going, now_ns)
+
+    def _start(self, config: DeviceConfig, now_ns: int) -> None:
+        """Find the epoch that it is; what was not seen of it, and of those since the last report, is a gap."""
+        first = self.config is None
+        self.config, self._epochs = config, Epochs.of(config)
+        self._epoch = self._epochs.number(now_ns)
+        self._done = now_ns >= self._epochs.end_ns
+        if first:
+            missed_from = max(self._epochs.start_ns, self._reported_ns)
+            if missed_from < now_ns:
+                self._gaps.append([missed_from, now_ns])
+
+    # rounds
+
+    def work(self, now_ns: int) -> bool:
+        """Do a round; return whether there was anything to do."""
+        begun = time.thread_time_ns()
+        busy = self._hear(now_ns)
+        for _ in range(MOST_BATCHES):
+            if not self._read():
+                break
+            busy = True
+            self._look(now_ns)
+        busy |= self._tag(now_ns)
+        if self._filled > self._measured and now_ns >= self._measure_at_ns:
+            self._measure(self._looked, now_ns - UNREAD_NS)
+        if not self._done and now_ns >= self._epochs.over_ns(self._epoch) + GRACE_NS and not self.ring.ready:
+            self._measure(self._looked, self._epochs.over_ns(self._epoch))
+            self._end_epoch()
+        if now_ns >= self._check_at_ns:
+            self._check(now_ns)
+        self.cpu_ns += time.thread_time_ns() - begun
+        return busy
+
+    def _hear(self, now_ns: int) -> bool:
+        heard = self.link.heard()
+        for each in heard:
+            if isinstance(each, Told):
+                self._told(each)
+                continue
+            try:
+                if self.config is None or each.revision >= self.config.revision:
+                    self.configure(each, now_ns)
+            except MozartError as error:
+                log.error("%s: configuration %d refused: %s", self.place.device, each.revision, error)
+                self.counters["messages_malformed"] += 1
+                self._say_status("running", refused=str(error))
+        return bool(heard)
+
+    def _told(self, told: Told) -> None:
+        """Pass a message to the monitor of its task."""
+        self.counters["messages_received"] += 1
+        monitor = self.modules.monitors.get(told.task)
+        if told.arrived_ns - told.time_ns > self._epochs.length_ns:
+            self.counters["messages_late"] += 1
+        elif monitor is None:
+            self.counters["messages_malformed"] += 1
+        else:
+            monitor.tell(told.key, told.kind, told.span, told.arrived_ns)
+
+    def _read(self) -> int:
+        """Fill rows of the batch from the ring; return how many."""
+        if not self.ring.ready:
+            return 0
+        if self._filled == BATCH_PACKETS:
+            self._measure(self._looked, 0)
+        before = self._filled
+        self._filled = self.ring.read(self._columns, self._outgoing, before)
+        return self._filled - before
+
+    def _look(self, now_ns: int) -> None:
+        """Let the selectors look at the rows that they have not seen, epoch by epoch."""
+        while self._looked < self._filled:
+            begin, end = self._looked, self._filled
+            times = self._batch.time_ns[begin:end]
+            if self._done or times[0] < self._epochs.start_ns:
+                last = end if self._done else begin + int(np.searchsorted(times, self._epochs.start_ns))
+                self._leave_out(last)
+                continue
+            over_ns = self._epochs.over_ns(self._epoch)
+            if times[-1] >= over_ns:
+                end = begin + int(np.searchsorted(times, over_ns))
+            if end > begin:
+                self._detect(begin, end, now_ns)
+            self._looked = end
+            if end < self._filled:
+                self._measure(end, over_ns)
+                self._end_epoch()
+
+    def _leave_out(self, end: int) -> None:
+        """Take rows that are before the first epoch, or after the last."""
+        self._looked = self._measured = end
+        self._empty_batch()
+
+    def _detect(self, begin: int, end: int, now_ns: int) -> None:
+        packets, pair = self._batch[begin:end], self._pair[begin:end]
+        self.counters["packets"] += end - begin
+        if not self._keys:
+            return
+        self._pairs.write(packets, pair)
+        for kind, column in self._keys.items():
+            column[begin:end] = flow_keys(packets, kind)
+        for selecting in self.modules.selectors.values():
+            late = selecting.late
+            found = selecting.take(packets, self._keys[selecting.config.key][begin:end], pair, now_ns)
+            self.counters["selected"] += found
+            self.counters["late_selections"] += selecting.late - late
+            if found:
+                self._due_ns = 0
+
+    def _tag(self, now_ns: int) -> bool:
+        """Put, move and end tags, and send messages, as far as they are due."""
+        busy = False
+        if now_ns >= self._due_ns:
+            for selecting in self.modules.selectors.values():
+                puts, notices, ends = selecting.due(now_ns)
+                self.tagger.put(puts, now_ns)
+                self.tagger.remove(ends)
+                for notice in notices:
+                    self._notify(notice, now_ns)
+                busy |= bool(puts or notices or ends)
+            self._due_ns = min((s.next_due_ns for s in self.modules.selectors.values()), default=NEVER_NS)
+        self._learn(self.tagger.poll(now_ns))
+        return busy
+
+    def _notify(self, notice: Notice, now_ns: int) -> None:
+        self.counters["messages_sent"] += 1
+        if notice.to == self.place.device:
+            self._told(Told(notice.task, notice.key, notice.time_ns, notice.kind, notice.span, now_ns))
+        else:
+            self.link.notify(notice)
+
+    def _learn(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            if outcome.installed_ns is None:
+                log.warning("%s: tag of %s refused: %s", self.place.device, outcome.tag.task, outcome.why)
+                self.counters["refused_selections"] += 1
+            else:
+                self.counters["tags_installed"] += 1
+            if (selecting := self.modules.selectors.get(outcome.tag.task)) is not None:
+                selecting.learn(outcome)
+
+    def _measure(self, end: int, until_ns: int) -> None:
+        """Let the monitors have the rows up to `end`, and the messages before the last row or before `until_ns`."""
+        begin = self._measured
+        packets, pair = self._batch[begin:end], self._pair[begin:end]
+        if end > begin:
+            until_ns = max(until_ns, int(packets.time_ns[-1]) + 1)
+        for monitor in self.modules.monitors.values():
+            kind = monitor.config.key
+            key = self._keys[kind][begin:end]
+            reverse_key = flow_keys(packets, kind, reverse=True) if monitor.wants_reverse_keys else key
+            item = flow_keys(packets, monitor.counts) if monitor.counts else NO_ITEMS
+            monitor.take(packets, pair, key, reverse_key, item, self._serial, until_ns)
+        if self._observed is not None and end > begin:
+            self._observed.add(packets, self._outgoing[begin:end])
+        self._serial += end - begin
+        self._measured = end
+        self._measure_at_ns = time.time_ns() + MEASURE_NS
+        self._empty_batch()
+
+    def _empty_batch(self) -> None:
+        if self._measured == self._filled:
+            self._filled = self._looked = self._measured = 0
+
+    # epochs
+
+    def _end_epoch(self) -> None:
+        """Report the epoch, and start the next: the one of the rows that come, or of the clock."""
+        over_ns = self._epochs.over_ns(self._epoch)
+        final = over_ns >= self._epochs.end_ns
+        self._report(over_ns, final)
+        self._epoch += 1
+        self._done = final
+
+    def _report(self, end_ns: int, final: bool) -> None:
+        """Send the records, selections and counters since the last report, and start anew."""
+        self._learn(self.tagger.settle(SETTLE_S))
+        self._count_losses()
+        self.counters["dscp_cleaned"] += self.tagger.cleaned()
+        if self.ring.lost:
+            self._gaps.append([self._lost_ns, end_ns])
+            self._lost_ns = end_ns
+        tasks, columns = self._records(self.modules.monitors)
+        for task, selecting in self.modules.selectors.items():
+            tasks.setdefault(task, {})["selector"], found = selecting.report()
+            columns.update(selector_columns(task, found))
+        if self._observed is not None:
+            self._observed.flush()
+        self._send_report(end_ns, final, tasks, columns)
+        for name, value in self.counters.items():
+            self._totals[name] += value
+        self._gaps, self.counters, self._cpu_reported_ns = [], counters.zero(), self.cpu_ns
+        self._reported_ns = end_ns
+
+    def _report_going(self, going: dict[str, Monitoring], now_ns: int) -> None:
+        """Send the records of monitors that end within the epoch, in a report of their own."""
+        kept = self.counters, self._gaps
+        self.counters, self._gaps = counters.zero(), []
+        self._send_report(now_ns, False, *self._records(going))
+        self.counters, self._gaps = kept
+
+    def _records(self, monitors: dict[str, Monitoring]) -> tuple[dict[str, dict[str, Any]], dict[str, NDArray[Any]]]:
+        tasks: dict[str, dict[str, Any]] = {}
+        columns: dict[str, NDArray[Any]] = {}
+        for task, monitor in monitors.items():
+            tasks[task] = {"monitor": monitor.summary()}
+            columns.update(monitor_columns(task, monitor.records()))
+            monitor.start_epoch()
+        return tasks, columns
+
+    def _send_report(
+        self, end_ns: int, final: bool, tasks: dict[str, dict[str, Any]], columns: dict[str, NDArray[Any]]
+    ) -> None:
+        assert self.config is not None
+        self._sequence += 1
+        header = {
+            "device": self.place.device, "revision": self.config.revision, "epoch": self._epoch,
+            "sequence": self._sequence, "start_ns": max(self._epochs.begin_ns(self._epoch), self._reported_ns),
+            "end_ns": end_ns, "final": final, "gaps": self._gaps, "counters": self.counters,
+            "cpu_s": (self.cpu_ns - self._cpu_reported_ns) / 1e9, "memory_bytes": self.memory_bytes, "tasks": tasks,
+        }  # fmt: skip
+        self.link.report(header, columns)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory of the ring, the batch and the modules."""
+        batch = sum(int(c.nbytes) for c in (*self._columns, self._pair, self._outgoing, *self._keys.values()))
+        return self.ring.memory_bytes + batch + self.modules.memory_bytes
+
+    def _count_losses(self) -> None:
+        found = self.ring.losses()
+        self.counters["kernel_drops"] += found.kernel_drops
+        self.counters["ring_losses"] += found.ring_losses
+        for name, count in zip(SKIP_REASONS, self.ring.skipped - self._skipped, strict=True):
+            if name in self.counters:
+                self.counters[name] += int(count)
+        self._skipped = self.ring.skipped.copy()
+        malformed = self.link.malformed()
+        self.counters["messages_malformed"] += malformed - self._malformed
+        self._malformed = malformed
+
+    # now and then
+
+    def _check(self, now_ns: int) -> None:
+        """See whether the interface is there, and once a second say how it goes."""
+        self._check_at_ns = now_ns + REOPEN_NS
+        if not self.ring.lost:
+            self.ring.check()
+            if self.ring.lost:
+                self._lost_ns = now_ns
+                self.counters["interface_losses"] += 1
+                log.warning("%s: %s is gone; waiting for it", self.place.device, self.place.interface)
+        if self.ring.lost and self.ring.reopen():
+            self._gaps.append([self._lost_ns, now_ns])
+            self._restore_tags(now_ns)
+        if now_ns >= self._stats_at_ns:
+            self._say_stats(now_ns)
+
+    def _restore_tags(self, now_ns: int) -> None:
+        try:
+            self.tagger.restore(now_ns)
+        except MozartError as error:
+            log.error("%s: cannot tag again: %s", self.place.device, error)
+            self.counters["refused_selections"] += 1
+
+    def _say_stats(self, now_ns: int) -> None:
+        self._count_losses()
+        if self._observed is not None:
+            self._observed.flush()
+        values = {name: self._totals[name] + value for name, value in self.counters.items()}
+        values["tagged"] = values.pop("tags_installed")
+        passed_ns = max(now_ns - self._stats_at_ns + STATS_NS, 1)
+        percent = 100 * (self.cpu_ns - self._cpu_said_ns) / passed_ns
+        more = {"time_ns": now_ns, "cpu_percent": round(percent, 2), "memory_bytes": self.memory_bytes}
+        self.link.stats(values | more)
+        self._stats_at_ns, self._cpu_said_ns = now_ns + STATS_NS, self.cpu_ns
+
+    def _say_status(self, state: str, **more: Any) -> None:
+        revision = None if self.config is None else self.config.revision
+        self.link.status({"state": state, "revision": revision, **more})
+
+    def close(self, now_ns: int, remove_tags: bool = False) -> None:
+        """Report what there is, let go of ring and tags (`remove_tags`: and end them), and say so."""
+        self._read()
+        self._look(now_ns)
+        if not self._done and self.config is not None:
+            self._measure(self._looked, now_ns)
+            self._report(min(now_ns, self._epochs.end_ns), final=False)
+        self.tagger.close(remove_tags)
+        self.ring.close()
+        if self._observed is not None:
+            self._observed.close()
+        self._say_status("stopped")

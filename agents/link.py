@@ -1,0 +1,49 @@
+"""What a device says to the bus and hears from it, as its own words; `bus_link.py` is the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from ..bus.config import DeviceConfig
+from .selecting import Notice
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A selection or hint from a selector on another device."""
+
+    task: str
+    key: int
+    time_ns: int
+    kind: str
+    span: int
+    arrived_ns: int
+
+
+class Link(Protocol):
+    """The bus, as one device sees it. Nothing here waits for the broker."""
+
+    def heard(self) -> list[DeviceConfig | Told]:
+        """Return what has come since the last call, in order."""
+
+    def malformed(self) -> int:
+        """Return the number of messages that could not be used, so far."""
+
+    def last_report(self) -> tuple[int, int]:
+        """Return sequence number and end (ns) of the last report that an agent of the device made; (-1, 0): none."""
+
+    def report(self, header: Mapping[str, Any], columns: Mapping[str, NDArray[Any]]) -> None:
+        """Send the report of an epoch; it is on disk until the broker has it."""
+
+    def notify(self, notice: Notice) -> None:
+        """Send an explicit message."""
+
+    def stats(self, values: Mapping[str, Any]) -> None:
+        """Say how the device does; may be lost."""
+
+    def status(self, values: Mapping[str, Any]) -> None:
+        """Say whether the device's agent runs; retained."""

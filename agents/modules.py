@@ -1,0 +1,66 @@
+"""The selectors and monitors of a device by task: made from its configuration, and kept where that stays the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..bus.config import DeviceConfig, MonitorConfig, SelectorConfig
+from .monitoring import Monitoring
+from .pairs import Pairs
+from .selecting import Selecting
+
+DETECTION = ("event", "key", "hold_s", "detection_delay_ms", "memory_entries", "parameters")
+TABLE = ("measure", "key", "memory_entries", "parameters")
+TABLE_OF_DEVICE = ("mode", "probability", "early_removal_bytes", "preserve_bytes")
+"""What decides whether the state that was kept under one configuration serves another; the rest may change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Modules:
+    """All modules of one device."""
+
+    selectors: dict[str, Selecting] = field(default_factory=dict)
+    monitors: dict[str, Monitoring] = field(default_factory=dict)
+
+    def following(self, config: DeviceConfig, before: DeviceConfig | None, pairs: Pairs) -> Modules:
+        """Make the modules of a configuration; those that go on are the ones that are here, and not changed yet.
+
+        Raises BusError for what the configuration names and does not exist.
+        """
+        selectors, monitors = {}, {}
+        for s in config.selectors:
+            kept = self.selectors.get(s.task)
+            goes_on = kept is not None and _same(kept.config, s, DETECTION)
+            selectors[s.task] = kept if kept is not None and goes_on else Selecting(s, pairs)
+        same_device = before is not None and _same(before, config, TABLE_OF_DEVICE)
+        for m in config.monitors:
+            old = self.monitors.get(m.task)
+            goes_on = old is not None and same_device and _same(old.config, m, TABLE)
+            monitors[m.task] = old if old is not None and goes_on else Monitoring(m, config, pairs)
+        return Modules(selectors, monitors)
+
+    def route(self, config: DeviceConfig, pairs: Pairs) -> None:
+        """Give all modules the pairs, codes and devices of their configuration."""
+        for s in config.selectors:
+            self.selectors[s.task].route(s, pairs)
+        for m in config.monitors:
+            self.monitors[m.task].route(m, pairs)
+
+    def key_kinds(self) -> tuple[str, ...]:
+        """Return the key kinds that they use."""
+        return tuple(dict.fromkeys(m.config.key for m in self._all()))
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory of all their state."""
+        return sum(m.memory_bytes for m in self._all())
+
+    def _all(self) -> list[Selecting | Monitoring]:
+        return [*self.selectors.values(), *self.monitors.values()]
+
+
+def _same(
+    a: SelectorConfig | MonitorConfig | DeviceConfig, b: SelectorConfig | MonitorConfig | DeviceConfig,
+    names: tuple[str, ...],
+) -> bool:  # fmt: skip
+    return all(getattr(a, name) == getattr(b, name) for name in names)
