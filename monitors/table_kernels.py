@@ -30,7 +30,7 @@ SELECTED_NS, PRE_PACKETS, PRE_BYTES, SAMPLED_NS = map(np.uint64, range(4, COUNTS
 # its bit SELECTED, of the tagged flows that had to go
 REFUSED_SAMPLES, SELECTED_COLLISIONS, EVICTIONS, MOVES, SELECTED_FLOWS, LOGGED, BAR, CLOCK = range(8)
 
-VISITS = 96  # buckets searched for room where all slots of a flow are selected: at most two moves
+VISITS = 2 + 16 + 128  # buckets searched for room where all slots of a flow are selected: all within two moves
 
 # the rank of a slot: 0 is free; above all others stand the flows that a message announced, and above those the
 # tagged ones

@@ -460,7 +460,7 @@ class PlainTable:
         """
         known: list[tuple[int, int | None, int | None]] = [(one, None, None), (two, None, None)]
         seen: list[tuple[int, int]] = []
-        for number in range(96):
+        for number in range(146):
             if number >= len(known):
                 break
             place = known[number][0]
@@ -469,7 +469,7 @@ class PlainTable:
                 self.evictions += self.at(seen[-1]) is not None
                 return self.shift(known, number, seen[-1])
             for way, slot in enumerate(self.buckets[place]):
-                if isinstance(slot, Entry) and len(known) < 96:
+                if isinstance(slot, Entry) and len(known) < 146:
                     first, second = self.places(slot.flow)
                     known.append((first if place == second else second, way, number))
         self.collisions += 1

@@ -155,9 +155,9 @@ def test_overfull_monitors_keep_the_same_flows(entries: int) -> None:
 
 
 def test_a_table_too_large_to_be_searched_for_the_lowest_rank_equals_its_twin() -> None:
-    """150 buckets: of those that had to go the bar tells, so that the flows below it need no search."""
-    keys = np.random.default_rng(8).integers(1, 2**64, 2200, np.uint64).tolist()
-    table, plain = tables_after("mozart", 1200, 0.0, [(key, TAGGED, 100, 0) for key in keys])
+    """250 buckets: of those that had to go the bar tells, so that the flows below it need no search."""
+    keys = np.random.default_rng(8).integers(1, 2**64, 3000, np.uint64).tolist()
+    table, plain = tables_after("mozart", 2000, 0.0, [(key, TAGGED, 100, 0) for key in keys])
     assert contents(table) == plain_contents(plain)
     assert int(table.counters[tk.BAR]) == plain.bar
     assert min(int(rank) - 2**63 for rank in table.rank) < plain.bar
