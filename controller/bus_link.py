@@ -110,7 +110,7 @@ class BusLink:
         for topic, handler in self.handlers.items():
             if mqtt.topic_matches_sub(topic, message.topic):
                 try:
-                    handler(message.topic, message.payload)
+                    handler(message.topic, bytes(message.payload))
                 except MozartError as error:
                     self.malformed += 1
                     self.logger.warning("a message on %s is of no use: %s", message.topic, error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ..bus.config import Code, MonitorConfig, SelectorConfig
 from ..monitors.modes import Mode
@@ -16,7 +17,7 @@ def heard(placed: Placed, mode: Mode) -> Placed:
     """Return a task as a mode runs it: without channels where the mode's monitors heed no selection."""
     if mode.heeds_tags:
         return placed
-    alone = {"by_tag": (), "by_message": (), "reverse_tagger": None, "by_reverse_tag": ()}
+    alone: dict[str, Any] = {"by_tag": (), "by_message": (), "reverse_tagger": None, "by_reverse_tag": ()}
     found = tuple(dataclasses.replace(reach, **alone) for reach in placed.reaches)
     return dataclasses.replace(placed, reaches=found, kinds=())
 

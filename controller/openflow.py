@@ -90,7 +90,7 @@ def group_from(stats: Any, proto: Any) -> Group:
     """Return a group as the switch has it; buckets that are not of ours count as port 0, which no switch has."""
     ports = []
     for bucket in stats.buckets:
-        (action, *more) = bucket.actions or (None,)
-        simple = action is not None and not more and action.type == proto.OFPAT_OUTPUT
-        ports.append(action.port if simple and bucket.watch_port == action.port else 0)
+        simple = len(bucket.actions) == 1 and bucket.actions[0].type == proto.OFPAT_OUTPUT
+        port = bucket.actions[0].port if simple else 0
+        ports.append(port if bucket.watch_port == port else 0)
     return Group(stats.group_id, tuple(ports) if stats.type == proto.OFPGT_SELECT else ())

@@ -111,7 +111,8 @@ class Plan:
 
 
 def _crossing(given: Mapping[str, Any]) -> Crossing:
-    return Crossing(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    return Crossing(**fields)
 
 
 def load_plan(path: str | Path) -> Plan:

@@ -16,6 +16,7 @@ import itertools
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import LiveError
 from ..topologies.addresses import host_mac
@@ -158,7 +159,7 @@ def _match(**fields: int | str | tuple[int, int]) -> Match:
     return tuple(sorted(fields.items()))
 
 
-def _of_pair(pair: str) -> dict[str, str]:
+def _of_pair(pair: str) -> dict[str, Any]:
     source, _, destination = pair.partition(">")
     return {"eth_src": host_mac(source), "eth_dst": host_mac(destination)}
 

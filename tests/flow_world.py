@@ -84,11 +84,14 @@ class FlowWorld:
 
     def _through(self, switch: str, in_port: int, packet: Packet, journey: Journey) -> tuple[list[int], Journey]:
         """Follow a packet through one switch's tables; returns the ports by which it may leave."""
-        metadata, table, outs, measured = 0, SITE, [], dict(journey.measured)
+        metadata, measured = 0, dict(journey.measured)
+        outs: list[int] = []
+        table: int | None = SITE
+        action: Any
         groups = {group.number: group.ports for group in self.tables[switch].groups}
         while table is not None:
             rule = self._hit(switch, table, in_port, packet, journey.dscp, metadata)
-            table = None  # type: ignore[assignment]
+            table = None
             if rule is None:
                 break
             if rule.purpose == "clean":
@@ -116,7 +119,7 @@ class FlowWorld:
         return outs, replace(journey, measured=measured)
 
     def _hit(self, switch: str, table: int, in_port: int, packet: Packet, dscp: int, metadata: int) -> Rule | None:
-        fields = {
+        fields: dict[str, Any] = {
             "in_port": in_port, "eth_src": host_mac(packet.source), "eth_dst": host_mac(packet.destination),
             "eth_type": packet.eth_type, "ip_dscp": dscp, "metadata": metadata, "flow": packet.flow,
         }  # fmt: skip

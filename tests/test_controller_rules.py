@@ -8,13 +8,13 @@ from functools import cache
 from typing import Any
 
 import pytest
-from mozart.tests.flow_world import FlowWorld, Packet
 from mozart.controller.plan import make_plan, plan_from
 from mozart.controller.planned import Plan
 from mozart.controller.rules import FORWARD, IPV4, IPV6, PURPOSES, forward_bit, reverse_bit, tables_of
 from mozart.errors import LiveError
 from mozart.replay.routes import Routes
 from mozart.replay.vocabulary import load
+from mozart.tests.flow_world import FlowWorld, Packet
 from mozart.topologies.catalogue import load as load_topology
 
 ARP = 0x0806

@@ -60,7 +60,7 @@ def test_with_more_than_six_colours_codes_are_values() -> None:
 
 def test_more_tasks_than_codes_is_an_error_that_names_the_tasks() -> None:
     assert len(allot({f"t{i:02}": places("s1") for i in range(63)})) == 63
-    with pytest.raises(SpecError, match="63 tag codes .* without a code: t63"):
+    with pytest.raises(SpecError, match=r"63 tag codes .* without a code: t63"):
         allot({f"t{i:02}": places("s1") for i in range(64)})
 
 
