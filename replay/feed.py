@@ -20,7 +20,7 @@ from . import route_kernels
 from .crossings import Routed
 from .notices import Notices
 from .routes import Drops, Routes
-from .sites import HashSites, PrefixSites
+from .sites import Sites
 from .streams import Streams
 from .task_replay import EpochEnd, Prepared
 
@@ -29,6 +29,9 @@ AHEAD = 2
 BUFFERS = AHEAD + 4
 """Batches in use at a time: those that wait, the one being made, the one in the selectors, and that in the tables."""
 DROP_SALT = 0x6C62272E07BB0142
+FIRST_STREAMS = 1 << 16
+FOLLOWED = "five-tuple"
+"""The kind of flow whose packets all take one path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Feed:
         self,
         batches: Iterable[PacketBatch],
         routes: Routes,
-        sites: HashSites | PrefixSites,
+        sites: Sites,
         drops: Drops | None,
         needs: Needs,
         epoch_s: float,
@@ -68,6 +71,7 @@ class Feed:
         self.stopped = False
         """Whether `stop` ended the trace early."""
         self._epoch = 0
+        self._streams: dict[str, Streams] = {}
         self._streams = self._new_streams()
 
     def __iter__(self) -> Iterator[Prepared | EpochEnd]:
@@ -108,7 +112,11 @@ class Feed:
         yield EpochEnd(self._epoch, start_ns, end_ns, streams)
 
     def _new_streams(self) -> dict[str, Streams]:
-        return {kind: Streams() for kind in self.needs.keys}
+        """Make room for as many streams as the last epoch had."""
+        return {
+            kind: Streams(max(len(self._streams.get(kind, ())), FIRST_STREAMS), finds_flows=kind == FOLLOWED)
+            for kind in self.needs.keys
+        }
 
     def _prepare(self, batch: PacketBatch, end_ns: int | None = None) -> Prepared:
         serial = self.packets
@@ -117,14 +125,19 @@ class Feed:
         if len(batch):
             self.last_ns = int(batch.time_ns[-1])
         end_ns = self.last_ns + 1 if end_ns is None else end_ns
-        routed = Routed(batch.time_ns, batch.ip_bytes, self._route(batch, serial), serial)
         key = {kind: flow_keys(batch, kind) for kind in self.needs.keys}
+        route, row = self._route(batch, key[FOLLOWED], serial)
+        routed = Routed(batch.time_ns, batch.ip_bytes, route, serial)
         nothing = np.zeros(len(batch), np.uint64)
         reverse_key = {
             kind: flow_keys(batch, kind, reverse=True) if kind in self.needs.reverse_keys else nothing
             for kind in self.needs.keys
         }
-        row = {kind: self._streams[kind].add(key[kind], routed.route, batch.ip_bytes) for kind in self.needs.keys}
+        row |= {
+            kind: streams.add(key[kind], route, batch.ip_bytes)
+            for kind, streams in self._streams.items()
+            if kind not in row
+        }
         notices, path = self.notices.due(end_ns)
         return Prepared(
             batch,
@@ -140,24 +153,23 @@ class Feed:
             end_ns,
         )
 
-    def _route(self, batch: PacketBatch, serial: int) -> NDArray[np.int32]:
-        """Choose each packet's route, and drop packets on the way."""
-        route = np.empty(len(batch), np.int32)
-        src, dst = self.sites.hosts_of(batch)
-        routes = self.routes
-        route_kernels.choose(
-            src, dst, batch.src, batch.dst, batch.src_port, batch.dst_port, batch.protocol,
-            routes.first, routes.count, np.int32(routes.outside), route, self.unrouted,
-        )  # fmt: skip
-        if self.drops is not None and len(batch):
+    def _route(
+        self, batch: PacketBatch, key: NDArray[np.uint64], serial: int
+    ) -> tuple[NDArray[np.int32], dict[str, NDArray[np.int32]]]:
+        """Find each packet's route, and drop packets on the way; returns the rows of the streams counted so far."""
+        d = self.drops
+        route, row, unrouted = self._streams[FOLLOWED].follow(key, batch, self.sites, self.routes, d is None)
+        self.unrouted += unrouted
+        if d is None:
+            return route, {FOLLOWED: row}
+        if len(batch):
             path = route.astype(np.int64)
             noticed_ns = np.empty(len(batch), np.int64)
-            d = self.drops
             self.dropped += route_kernels.drop(
                 route, serial, self.seed, d.hop_start, d.hop_chance, d.cut, d.round_trip_ns, batch.time_ns, noticed_ns
             )
             self.notices.add(batch, path, noticed_ns)
-        return route
+        return route, {}
 
 
 def ahead(feed: Iterable[Prepared | EpochEnd], depth: int = AHEAD) -> Iterator[Prepared | EpochEnd]:
@@ -200,7 +212,7 @@ def ahead(feed: Iterable[Prepared | EpochEnd], depth: int = AHEAD) -> Iterator[P
 
 def needs_of(kinds: Sequence[tuple[str, bool, str | None]]) -> Needs:
     """Work out what to compute for tasks of (key kind, has reverse tags, kind of the items counted)."""
-    keys = dict.fromkeys(("five-tuple", *(kind for kind, _, _ in kinds)))
+    keys = dict.fromkeys((FOLLOWED, *(kind for kind, _, _ in kinds)))
     reverse = dict.fromkeys(kind for kind, wanted, _ in kinds if wanted)
     items = dict.fromkeys(item for _, _, item in kinds if item)
     return Needs(tuple(keys), tuple(reverse), tuple(items))

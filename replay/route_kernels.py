@@ -1,10 +1,11 @@
-"""Hot loops that send packets over routes (`routes.py`, `sites.py` and `drops.py` say what for)."""
+"""Hot loops that send packets over routes (`routes.py` and `sites.py` say what for)."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ..kernels import lean_kernel, mix64
+from ..traces.key_kernels import SEED, finish, fold
 
 SITE_SALT = np.uint64(0xA0761D6478BD642F)
 PATH_SALT = np.uint64(0xE7037ED1A0B428DB)
@@ -17,54 +18,55 @@ def below(hash_, bound):
 
 
 @lean_kernel
-def spread(address, hosts, host):
-    """Write the host of each hashed address."""
-    for i in range(len(address)):
-        host[i] = below(address[i] ^ SITE_SALT, hosts)
+def host_of(high, low, hosts, prefix, length, prefix_host):
+    """Return the host of an address: by a hash over `hosts`, or where that is 0 by the longest prefix, -1 for none."""
+    if hosts > 0:
+        return below(finish(fold(fold(SEED, high), low)) ^ SITE_SALT, hosts)
+    return longest_prefix(high, low, prefix, length, prefix_host)
 
 
 @lean_kernel
-def longest_prefix(address, words, length, prefix_host, host):
-    """Write the host of the first prefix that holds each address (prefixes come longest first), else -1.
+def longest_prefix(high, low, prefix, length, prefix_host):
+    """Return the host of the first prefix that holds an address (prefixes come longest first), else -1.
 
     A prefix of IPv6 holds no IPv4 address, although ::/0 holds their form in the layout.
     """
     ones = np.uint64(0xFFFFFFFFFFFFFFFF)
-    for i in range(len(address)):
-        host[i] = -1
-        is_ipv4 = address[i, 0] == 0 and address[i, 1] >> np.uint64(32) == 0xFFFF
-        for p in range(len(length)):
-            if is_ipv4 and length[p] < 96:
-                break
-            high, low = ones, ones
-            if length[p] <= 64:
-                low = np.uint64(0)
-                high = ones << np.uint64(64 - length[p]) if length[p] > 0 else np.uint64(0)
-            elif length[p] < 128:
-                low = ones << np.uint64(128 - length[p])
-            if ((address[i, 0] ^ words[p, 0]) & high) == 0 and ((address[i, 1] ^ words[p, 1]) & low) == 0:
-                host[i] = prefix_host[p]
-                break
+    is_ipv4 = high == 0 and low >> np.uint64(32) == 0xFFFF
+    for p in range(len(length)):
+        if is_ipv4 and length[p] < 96:
+            break
+        mask_high, mask_low = ones, ones
+        if length[p] <= 64:
+            mask_low = np.uint64(0)
+            mask_high = ones << np.uint64(64 - length[p]) if length[p] > 0 else np.uint64(0)
+        elif length[p] < 128:
+            mask_low = ones << np.uint64(128 - length[p])
+        if ((high ^ prefix[p, 0]) & mask_high) == 0 and ((low ^ prefix[p, 1]) & mask_low) == 0:
+            return prefix_host[p]
+    return np.int32(-1)
 
 
 @lean_kernel
-def choose(src_host, dst_host, src, dst, src_port, dst_port, protocol, first, count, outside, route, unrouted):
-    """Write the route of each packet: one of the equal-cost paths, by a hash that is the same in both directions.
+def find_hosts(address, hosts, prefix, length, prefix_host, host):
+    """Write the host of each address."""
+    for i in range(len(address)):
+        host[i] = host_of(address[i, 0], address[i, 1], hosts, prefix, length, prefix_host)
 
-    `first[a, b]` and `count[a, b]` are the routes from host a to host b. `outside` is the route of packets that do
-    not enter the network; `unrouted` counts those whose two ends are the same host (0) and those of which an end has
-    no host (1).
+
+@lean_kernel
+def path_between(a, b, addresses, ports, protocol, first, count, outside):
+    """Return the path of a flow from host a to host b: one of those of equal cost, the same one for its answers.
+
+    `addresses` (two words) and `ports` are those of source and destination, joined by exclusive or.
+    `first[a, b]` and `count[a, b]` are the paths from a to b; `outside` is the route of packets that do not enter the
+    network, because their two ends are the same host or one of them has none (-1).
     """
-    for i in range(len(route)):
-        a, b = src_host[i], dst_host[i]
-        if a < 0 or b < 0 or a == b:
-            route[i] = outside
-            unrouted[0 if a == b and a >= 0 else 1] += 1
-            continue
-        # no test for a single path: half the pairs have one, which the processor cannot predict
-        address = (src[i, 0] ^ dst[i, 0]) * PATH_SALT + (src[i, 1] ^ dst[i, 1])
-        ports = np.uint64(src_port[i] ^ dst_port[i]) << np.uint64(8) | np.uint64(protocol[i])
-        route[i] = first[a, b] + below(address ^ (ports * PATH_SALT), count[a, b])
+    if a < 0 or b < 0 or a == b:
+        return np.int32(outside)
+    header = np.uint64(ports) << np.uint64(8) | np.uint64(protocol)
+    choice = addresses[0] * PATH_SALT + addresses[1] ^ header * PATH_SALT
+    return np.int32(first[a, b] + below(choice, count[a, b]))
 
 
 @lean_kernel

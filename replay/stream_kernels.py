@@ -1,74 +1,143 @@
-"""Hot loops of the exact truth (`streams.py` says what for)."""
+"""Hot loops of the exact truth (`streams.py` says what for).
+
+The table is flat, four words an entry: half a cache line, so a packet waits for one line alone.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ..kernels import lean_kernel, prefetch
+from .route_kernels import host_of, path_between
 
+PRINT, ROW_AND_ROUTE, PACKETS, BYTES, ENTRY_WORDS = (np.uint64(i) for i in range(5))
+"""Words of an entry. The second has the row below and the route above, 32 bits each; its top bit is NO_SITE."""
+NO_SITE = np.uint64(63)
+"""That bit is set where a packet stays outside because one of its ends has no host (and not: because both have one)."""
 ROUTE_SALT = np.uint64(0x9FB21C651E98DF25)
-LOOKAHEAD = 16
+LOOKAHEAD = np.uint64(24)
+ZERO, ONE, SHIFT = np.uint64(0), np.uint64(1), np.uint64(32)
+LOW_HALF, ROUTE_BITS = np.uint64(0xFFFFFFFF), np.uint64(0x7FFFFFFF)
 
 PAST_PACKETS, PAST_BYTES, SELECTED_PACKETS, AFTER_COLUMNS = range(4)
 """What a stream sent after its flow was selected, and of that, the packets while the selection lasted."""
 
 
 @lean_kernel
-def print_of(key, route):
-    """Return the fingerprint of a (flow key, route) pair, never 0."""
-    value = key ^ (np.uint64(route + 1) * ROUTE_SALT)
-    if value == np.uint64(0):
-        value = np.uint64(1)
-    return value
+def print_of(key, route, salt):
+    """Return the fingerprint of a (flow key, route) pair, never 0; with a salt of 0 it is the key itself."""
+    value = key ^ (np.uint64(route) + ONE) * salt
+    return value + np.uint64(value == ZERO)
 
 
 @lean_kernel
-def home(print_, mask):
-    """Return the slot where the search for a fingerprint starts."""
-    return np.int64((print_ >> np.uint64(11)) & mask)
+def home(print_, shift):
+    """Return the first word of the entry where the search for a fingerprint starts.
+
+    Its top bits say it, so a larger table has the entries in the same order, and moving them goes from front to back.
+    """
+    return (print_ >> shift) * ENTRY_WORDS
 
 
 @lean_kernel
-def add(key, route, ip_bytes, fp, slot_row, row_key, row_route, volume, rows, row):
-    """Count packets in their streams' rows; returns the number of rows."""
-    mask = np.uint64(len(fp) - 1)
-    n = len(key)
+def following(at, table):
+    """Return the first word of the entry behind the one at `at`."""
+    return (at + ENTRY_WORDS) & np.uint64(len(table) - 1)
+
+
+@lean_kernel
+def follow(
+    key, src, dst, src_port, dst_port, protocol, ip_bytes, hosts, prefix, length, prefix_host,
+    first, count, outside, path_of, counts, table, shift, row_key, row_route, rows, route, row, unrouted,
+):  # fmt: skip
+    """Write each packet's route: that of its flow, where it is known, else one of the paths between its two hosts.
+
+    `table` is that of the five-tuple streams, with a salt of 0. Where `counts` is true each packet is counted in its
+    stream and its row written; where not (a link may still drop it) only the path is, by `path_of[route]`. Returns
+    the number of rows.
+    """
+    n = np.uint64(len(key))
+    inside = np.int32(outside)
+    same_site = no_site = np.int64(0)
     for i in range(n):
         if i + LOOKAHEAD < n:
-            ahead = home(print_of(key[i + LOOKAHEAD], route[i + LOOKAHEAD]), mask)
-            prefetch(fp, ahead)
-            prefetch(slot_row, ahead)
-        this = print_of(key[i], route[i])
-        slot = home(this, mask)
-        while fp[slot] != this and fp[slot] != np.uint64(0):
-            slot = np.int64(np.uint64(slot + 1) & mask)
-        if fp[slot] == np.uint64(0):
-            fp[slot] = this
-            slot_row[slot] = rows
-            row_key[rows] = key[i]
-            row_route[rows] = route[i]
-            rows += 1
-        row[i] = slot_row[slot]
-    for i in range(n):
-        r = row[i]
-        if i + LOOKAHEAD < n:
-            prefetch(volume, np.int64(row[i + LOOKAHEAD]) * 2)
-        volume[r, 0] += 1
-        volume[r, 1] += ip_bytes[i]
+            prefetch(table, home(key[i + LOOKAHEAD], shift))
+        at = home(key[i], shift)
+        while table[at + PRINT] != key[i] and table[at + PRINT] != ZERO:
+            at = following(at, table)
+        word = table[at + ROW_AND_ROUTE]
+        # what stays outside while drops are drawn was put there by `add`, which does not know why
+        if table[at + PRINT] == ZERO or (not counts and (word >> SHIFT & ROUTE_BITS) == np.uint64(inside)):
+            a = host_of(src[i, 0], src[i, 1], hosts, prefix, length, prefix_host)
+            b = host_of(dst[i, 0], dst[i, 1], hosts, prefix, length, prefix_host)
+            ends = (src[i, 0] ^ dst[i, 0], src[i, 1] ^ dst[i, 1])
+            path = path_between(a, b, ends, src_port[i] ^ dst_port[i], protocol[i], first, count, inside)
+            word = np.uint64(path) << SHIFT | np.uint64(rows) | np.uint64(min(a, b) < 0) << NO_SITE
+            if counts:
+                table[at + PRINT] = key[i]
+                table[at + ROW_AND_ROUTE] = word
+                row_key[rows] = key[i]
+                row_route[rows] = path
+                rows += 1
+        way = np.int32(path_of[word >> SHIFT & ROUTE_BITS])
+        left_out = np.int64(way == inside)
+        no_site += left_out & np.int64(word >> NO_SITE)
+        same_site += left_out & ~np.int64(word >> NO_SITE)
+        route[i] = way
+        if counts:
+            row[i] = np.int32(word & LOW_HALF)
+            table[at + PACKETS] += ONE
+            table[at + BYTES] += np.uint64(ip_bytes[i])
+    unrouted[0] += same_site
+    unrouted[1] += no_site
     return rows
 
 
 @lean_kernel
-def rehash(fp, slot_row, new_fp, new_slot_row):
-    """Move all fingerprints to a larger table."""
-    mask = np.uint64(len(new_fp) - 1)
-    for i in range(len(fp)):
-        if fp[i] != np.uint64(0):
-            slot = home(fp[i], mask)
-            while new_fp[slot] != np.uint64(0):
-                slot = np.int64(np.uint64(slot + 1) & mask)
-            new_fp[slot] = fp[i]
-            new_slot_row[slot] = slot_row[i]
+def add(key, route, ip_bytes, salt, table, shift, row_key, row_route, rows, row):
+    """Count packets in their streams; writes the row of each and returns the number of rows."""
+    n = np.uint64(len(key))
+    for i in range(n):
+        if i + LOOKAHEAD < n:
+            prefetch(table, home(print_of(key[i + LOOKAHEAD], route[i + LOOKAHEAD], salt), shift))
+        this, way = print_of(key[i], route[i], salt), np.uint64(route[i])
+        at = home(this, shift)
+        while table[at + PRINT] != ZERO and (
+            table[at + PRINT] != this or (table[at + ROW_AND_ROUTE] >> SHIFT & ROUTE_BITS) != way
+        ):
+            at = following(at, table)
+        if table[at + PRINT] == ZERO:
+            table[at + PRINT] = this
+            table[at + ROW_AND_ROUTE] = way << SHIFT | np.uint64(rows)
+            row_key[rows] = key[i]
+            row_route[rows] = route[i]
+            rows += 1
+        row[i] = np.int32(table[at + ROW_AND_ROUTE] & LOW_HALF)
+        table[at + PACKETS] += ONE
+        table[at + BYTES] += np.uint64(ip_bytes[i])
+    return rows
+
+
+@lean_kernel
+def move_entries(old, new, shift):
+    """Put all entries into an empty larger table."""
+    for start in range(ZERO, np.uint64(len(old)), ENTRY_WORDS):
+        if old[start + PRINT] != ZERO:
+            at = home(old[start + PRINT], shift)
+            while new[at + PRINT] != ZERO:
+                at = following(at, new)
+            for word in range(ENTRY_WORDS):
+                new[at + word] = old[start + word]
+
+
+@lean_kernel
+def volumes(table, volume):
+    """Write packets and bytes of each row."""
+    for start in range(ZERO, np.uint64(len(table)), ENTRY_WORDS):
+        if table[start + PRINT] != ZERO:
+            row = table[start + ROW_AND_ROUTE] & LOW_HALF
+            volume[row, 0] = np.int64(table[start + PACKETS])
+            volume[row, 1] = np.int64(table[start + BYTES])
 
 
 @lean_kernel

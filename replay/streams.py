@@ -10,18 +10,26 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..traces.memory import zeroed
+from ..traces.packets import PacketBatch
 from . import stream_kernels as sk
+from .routes import Routes
+from .sites import Sites
 
 
 class Streams:
     """Packets and bytes of every (flow key, route) in one epoch."""
 
-    def __init__(self, capacity: int = 1 << 16) -> None:
-        self.fp = np.zeros(2 * capacity, np.uint64)
-        self.slot_row = np.zeros(2 * capacity, np.int32)
-        self.key = np.zeros(capacity, np.uint64)
-        self.route = np.zeros(capacity, np.int32)
-        self.volume = np.zeros((capacity, 2), np.int64)
+    def __init__(self, capacity: int, finds_flows: bool = False) -> None:
+        """Make room for `capacity` streams; with `finds_flows` the routes of flows can be looked up (`follow`).
+
+        Then the streams of a flow stand side by side in the table, so it is meant for flows of few routes.
+        """
+        self.salt = np.uint64(0) if finds_flows else sk.ROUTE_SALT
+        size = 1 << (2 * capacity - 1).bit_length()
+        self.table, self.shift = zeroed(size * int(sk.ENTRY_WORDS)), shift_of(size)
+        self.key = np.zeros(size // 2, np.uint64)
+        self.route = np.zeros(size // 2, np.int32)
         self.rows = 0
 
     def __len__(self) -> int:
@@ -30,32 +38,62 @@ class Streams:
     def add(self, key: NDArray[np.uint64], route: NDArray[np.int32], ip_bytes: NDArray[np.uint32]) -> NDArray[np.int32]:
         """Count packets; returns the row of each packet's stream."""
         row = np.empty(len(key), np.int32)
-        if self.rows + len(key) > len(self.key):
-            self._grow(max(2 * len(self.key), self.rows + len(key)))
+        self._make_room(len(key))
         self.rows = sk.add(
-            key, route, ip_bytes, self.fp, self.slot_row, self.key, self.route, self.volume, self.rows, row
+            key, route, ip_bytes, self.salt, self.table, self.shift, self.key, self.route, self.rows, row
         )
         return row
+
+    def follow(
+        self, key: NDArray[np.uint64], batch: PacketBatch, sites: Sites, routes: Routes, counts: bool
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
+        """Find the route of each packet: that of its flow, so that only a new one has to be worked out.
+
+        `key` are five-tuples. Returns (route, row of each packet's stream, how many packets stay outside because both
+        ends are one host, and because an end has none). Where `counts` is true packets are counted as by `add`; where
+        not, because links may yet drop some, the row means nothing.
+        """
+        route, row = np.empty(len(key), np.int32), np.empty(len(key), np.int32)
+        unrouted = np.zeros(2, np.int64)
+        self._make_room(len(key))
+        self.rows = sk.follow(
+            key, batch.src, batch.dst, batch.src_port, batch.dst_port, batch.protocol, batch.ip_bytes,
+            sites.hosts, sites.prefix, sites.length, sites.host,
+            routes.first, routes.count, routes.outside, routes.path_number, counts,
+            self.table, self.shift, self.key, self.route, self.rows, route, row, unrouted,
+        )  # fmt: skip
+        return route, row, unrouted
+
+    @property
+    def volume(self) -> NDArray[np.int64]:
+        """Packets and bytes (IP length) of each row, shape (rows, 2)."""
+        volume = np.zeros((self.rows, 2), np.int64)
+        sk.volumes(self.table, volume)
+        return volume
 
     @property
     def packets(self) -> NDArray[np.int64]:
         """Packets of each row."""
-        return self.volume[: self.rows, 0]
+        return self.volume[:, 0]
 
     @property
     def bytes(self) -> NDArray[np.int64]:
         """Bytes (IP length) of each row."""
-        return self.volume[: self.rows, 1]
+        return self.volume[:, 1]
 
-    def _grow(self, capacity: int) -> None:
-        fp, slot_row = self.fp, self.slot_row
-        size = 1 << (2 * capacity - 1).bit_length()
-        self.fp, self.slot_row = np.zeros(size, np.uint64), np.zeros(size, np.int32)
-        sk.rehash(fp, slot_row, self.fp, self.slot_row)
-        self.key, self.route = np.resize(self.key, size // 2), np.resize(self.route, size // 2)
-        volume = np.zeros((size // 2, 2), np.int64)
-        volume[: self.rows] = self.volume[: self.rows]
-        self.volume = volume
+    def _make_room(self, more: int) -> None:
+        """See that there is room for more streams, in a table that is at most half full."""
+        if self.rows + more > len(self.key):
+            size = 1 << (2 * max(2 * len(self.key), self.rows + more) - 1).bit_length()
+            table = zeroed(size * int(sk.ENTRY_WORDS))
+            sk.move_entries(self.table, table, shift_of(size))
+            self.table, self.shift = table, shift_of(size)
+            self.key, self.route = np.resize(self.key, size // 2), np.resize(self.route, size // 2)
+
+
+def shift_of(entries: int) -> np.uint64:
+    """Return by how much a fingerprint is shifted to find its entry, in a table of 2^n of them."""
+    return np.uint64(64 - (entries.bit_length() - 1))
 
 
 class After:

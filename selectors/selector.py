@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..fields import Field
 from ..traces.keys import KEY_KINDS
+from ..traces.memory import zeroed
 from ..traces.packets import PacketBatch
 from . import state_kernels
 
@@ -59,8 +60,8 @@ class Selector:
         self.ways = ways
         self.buckets = memory_entries // ways
         rows = devices * self.buckets * ways
-        self.fp = aligned_zeros(rows, np.uint64)
-        self.state = aligned_zeros(rows * self.state_words, np.int64).reshape(rows, self.state_words)
+        self.fp = zeroed(rows, np.uint64)
+        self.state = zeroed(rows * self.state_words, np.int64).reshape(rows, self.state_words)
         self.counters = np.zeros(1, np.int64)
         self.allocate(rows)
 
@@ -97,10 +98,3 @@ class Selector:
     ) -> None:
         """Set `true[i]` where the event is true at sighting i; `row[i]` is -1 where it does not concern the event."""
         raise NotImplementedError
-
-
-def aligned_zeros(count: int, dtype: Any) -> NDArray[Any]:
-    """Make zeroed memory of 64-bit values that begins at a cache line, so that a bucket of eight lies in one."""
-    memory = np.zeros(count + 8, dtype)
-    start = -memory.ctypes.data % 64 // 8
-    return memory[start : start + count]

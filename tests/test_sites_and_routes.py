@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from itertools import pairwise
 from typing import Any
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from mozart.replay.feed import DROP_SALT
 from mozart.replay.notices import Notices
 from mozart.replay.routes import Routes, link_drops
 from mozart.replay.sites import HashSites, PrefixSites
+from mozart.replay.streams import Streams
 from mozart.tests import oracle
 from mozart.topologies.catalogue import load
 from mozart.traces.keys import flow_keys
@@ -89,14 +91,13 @@ def test_hashed_sites_are_even_and_the_same_for_both_directions() -> None:
 # routes
 
 
-def chosen(routes: Routes, batch: PacketBatch, src: list[int], dst: list[int]) -> tuple[list[int], list[int]]:
-    """Route of each packet, and the counts of those that have none."""
-    route, unrouted = np.empty(len(batch), np.int32), np.zeros(2, np.int64)
-    route_kernels.choose(
-        np.array(src, np.int32), np.array(dst, np.int32), batch.src, batch.dst, batch.src_port, batch.dst_port,
-        batch.protocol, routes.first, routes.count, np.int32(routes.outside), route, unrouted,
-    )  # fmt: skip
-    return route.tolist(), unrouted.tolist()
+def chosen(routes: Routes, batch: PacketBatch, src: list[int], dst: list[int]) -> list[int]:
+    """Route of each packet between two hosts."""
+    addresses, ports = (batch.src ^ batch.dst).astype(np.uint64), batch.src_port ^ batch.dst_port
+    return [
+        int(route_kernels.path_between(*each, routes.first, routes.count, routes.outside))
+        for each in zip(src, dst, map(tuple, addresses), ports, batch.protocol, strict=True)
+    ]
 
 
 def random_flows(n: int, seed: int = 1) -> PacketBatch:
@@ -117,8 +118,8 @@ def turned(batch: PacketBatch) -> PacketBatch:
 def test_an_answer_takes_the_way_of_its_flow_backwards() -> None:
     routes = Routes(LEAVES)
     batch = random_flows(300)
-    there, _ = chosen(routes, batch, [0] * 300, [2] * 300)
-    back, _ = chosen(routes, turned(batch), [2] * 300, [0] * 300)
+    there = chosen(routes, batch, [0] * 300, [2] * 300)
+    back = chosen(routes, turned(batch), [2] * 300, [0] * 300)
     for a, b in zip(there, back, strict=True):
         assert routes.all[a].devices == routes.all[b].devices[::-1]
         assert (routes.all[a].reverse, routes.all[b].reverse) == (b, a)
@@ -127,10 +128,10 @@ def test_an_answer_takes_the_way_of_its_flow_backwards() -> None:
 def test_equal_cost_paths_share_the_flows_evenly_and_a_flow_stays_on_one() -> None:
     routes = Routes(LEAVES)
     batch = random_flows(3000)
-    route, _ = chosen(routes, batch, [0] * 3000, [1] * 3000)
+    route = chosen(routes, batch, [0] * 3000, [1] * 3000)
     first = int(routes.first[0, 1])
     assert np.bincount(np.array(route) - first, minlength=3) == pytest.approx(1000, rel=0.1)
-    assert chosen(routes, batch[::-1], [0] * 3000, [1] * 3000)[0] == route[::-1]
+    assert chosen(routes, batch[::-1], [0] * 3000, [1] * 3000) == route[::-1]
 
 
 def test_choices_equal_their_plain_twin() -> None:
@@ -138,8 +139,7 @@ def test_choices_equal_their_plain_twin() -> None:
     rng = np.random.default_rng(2)
     src, dst = (rng.integers(0, 12, 400).tolist() for _ in range(2))
     batch = random_flows(400)
-    route, (same, _) = chosen(routes, batch, src, dst)
-    assert same == sum(a == b for a, b in zip(src, dst, strict=True))
+    route = chosen(routes, batch, src, dst)
     for i, (a, b, r) in enumerate(zip(src, dst, route, strict=True)):
         if a == b:
             assert r == routes.outside
@@ -151,11 +151,56 @@ def test_choices_equal_their_plain_twin() -> None:
         assert routes.all[r].devices == paths[choice]
 
 
-def test_packets_without_two_sites_stay_outside_and_are_counted() -> None:
-    routes = Routes(B4)
-    route, unrouted = chosen(routes, random_flows(5), [0, 3, -1, -1, 4], [0, -1, 3, -1, 5])
-    assert [r == routes.outside for r in route] == [True, True, True, True, False]
-    assert unrouted == [1, 3]
+# flows are followed
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_a_flow_is_followed_as_if_each_packet_were_routed_anew(counts: bool) -> None:
+    routes, sites = Routes(LEAVES), HashSites(LEAVES.hosts)
+    flows = random_flows(150)
+    batch = flows[np.random.default_rng(4).integers(0, 150, 1200)]
+    batch.ip_bytes[:] = np.arange(1200) + 40
+    key = flow_keys(batch, "five-tuple")
+    src, dst = (hosts.tolist() for hosts in sites.hosts_of(batch))
+    expected = np.array(chosen(routes, batch, src, dst), np.int32)
+    streams, plain = Streams(64, finds_flows=True), Streams(64)
+    for part in (slice(0, 1), slice(1, 700), slice(700, 1200)):
+        route, row, unrouted = streams.follow(key[part], batch[part], sites, routes, counts)
+        assert route.tolist() == expected[part].tolist()
+        assert unrouted.tolist() == [(route == routes.outside).sum(), 0]
+        assert streams.add(key[part], route, batch.ip_bytes[part]).tolist() == (row.tolist() if counts else ANY)
+        plain.add(key[part], expected[part], batch.ip_bytes[part])
+    assert streams.key[: len(streams)].tolist() == plain.key[: len(plain)].tolist()
+    assert streams.route[: len(streams)].tolist() == plain.route[: len(plain)].tolist()
+    assert streams.volume.tolist() == (plain.volume * (2 if counts else 1)).tolist()
+
+
+def test_a_dropped_packet_does_not_hide_the_path_of_its_flow() -> None:
+    routes, sites = Routes(B4), HashSites(B4.hosts)
+    batch = random_flows(50)
+    key = flow_keys(batch, "five-tuple")
+    streams = Streams(64, finds_flows=True)
+    path, _, _ = streams.follow(key, batch, sites, routes, False)
+    inside = path != routes.outside
+    dropped = np.where(inside, [routes.cut.get((int(p), 1), routes.outside) for p in path], path).astype(np.int32)
+    streams.add(key, dropped, batch.ip_bytes)
+    assert inside.sum() > 30
+    assert streams.follow(key, batch, sites, routes, False)[0].tolist() == path.tolist()
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_packets_that_stay_outside_are_counted_by_reason_each_time(counts: bool) -> None:
+    routes = Routes(LEAVES)
+    sites = PrefixSites(LEAVES.hosts, {"h1": "10.0.1.0/24", "h2": "10.0.2.0/24"})
+    batch = between(["10.0.1.1", "10.0.1.1", "10.9.9.9", "10.9.9.9"], ["10.0.2.1", "10.0.1.2", "10.0.1.1", "10.9.9.9"])
+    key = flow_keys(batch, "five-tuple")
+    streams = Streams(64, finds_flows=True)
+    for _ in range(3):
+        route, _, unrouted = streams.follow(key, batch, sites, routes, counts)
+        assert (route == routes.outside).tolist() == [False, True, True, True]
+        assert unrouted.tolist() == [1, 2]
+        if not counts:
+            streams.add(key, route, batch.ip_bytes)
 
 
 # drops

@@ -7,7 +7,6 @@ flow, the five-tuple itself and the first time, is in rows in the order of first
 
 from __future__ import annotations
 
-import mmap
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from . import flow_kernels as of
 from .flow_kernels import ENTRY_WORDS, ROW_WORDS, add_packets, move_entries
 from .keys import flow_keys
+from .memory import zeroed
 from .packets import PacketBatch
 
 FULL_SHARE = 0.6
@@ -29,7 +29,7 @@ class FlowTable:
 
     def __init__(self, slots_log2: int = 16) -> None:
         self._slots_log2 = slots_log2
-        self._entries = _words(ENTRY_WORDS << slots_log2)
+        self._entries = zeroed(ENTRY_WORDS << slots_log2)
         self._rows: list[NDArray[np.uint64]] = []
         self._flows = 0
 
@@ -79,11 +79,11 @@ class FlowTable:
         """See that there is room for one more flow, in the table and in the rows."""
         if self._flows == self._most_flows:
             self._slots_log2 += 2 if self._slots_log2 < FEW_SLOTS_LOG2 else 1
-            larger = _words(ENTRY_WORDS << self._slots_log2)
+            larger = zeroed(ENTRY_WORDS << self._slots_log2)
             move_entries(self._entries, larger, self._shift)
             self._entries = larger
         if self._flows == len(self._rows) * ROWS_A_PIECE:
-            self._rows.append(_words(ROW_WORDS * ROWS_A_PIECE).reshape(ROWS_A_PIECE, ROW_WORDS))
+            self._rows.append(zeroed(ROW_WORDS * ROWS_A_PIECE).reshape(ROWS_A_PIECE, ROW_WORDS))
 
     def packets(self) -> NDArray[np.uint64]:
         """Return the packets of every flow, in no order; shape (flows,). Takes little memory beside that."""
@@ -117,14 +117,3 @@ class FlowTable:
             "dst_port": (ports >> np.uint64(16)).astype(np.uint16),
             "protocol": ports.astype(np.uint8),
         }
-
-
-def _words(count: int) -> NDArray[np.uint64]:
-    """Make zeroed memory that begins at a page, of huge pages where the system has them.
-
-    So no entry straddles cache lines, and finding one does not wait for page tables as well.
-    """
-    memory = mmap.mmap(-1, 8 * count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, np.uint64)
