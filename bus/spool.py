@@ -1,24 +1,37 @@
-"""The spool: messages on disk until the broker has acknowledged them, in order.
+"""The spool: messages on disk until nobody needs them any more, in order.
 
-One file a message, numbered; it is complete under its name or not there at all, also after a crash.
+One file a message, numbered; it is complete under its name or not there at all, also after a crash. A folder belongs to
+one process at a time.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from ..errors import BusError
 
 SUFFIX = ".message"
 
 
 class Spool:
-    """A folder of messages that wait."""
+    """A folder of messages that wait. Not thread-safe."""
 
     def __init__(self, folder: str | Path) -> None:
-        """Open a folder, made where it is missing; what an earlier process left in it still waits."""
+        """Open a folder, made where it is missing; what an earlier process left in it still waits.
+
+        Raises BusError where another process has it.
+        """
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._descriptor)
+            raise BusError(f"{folder}: another process has this spool; does this device's agent run twice?") from None
         for draft in self.folder.glob(".*.draft"):
             draft.unlink()  # never became a message
         self._next = max(self.numbers(), default=-1) + 1
@@ -33,21 +46,29 @@ class Spool:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self._path(number))
-        self._sync()
+        os.fsync(self._descriptor)
         return number
 
     def get(self, number: int) -> tuple[str, bytes]:
-        """Return topic and payload of a message that waits."""
-        topic, _, payload = self._path(number).read_bytes().partition(b"\n")
+        """Return topic and payload of a message that waits; raises BusError where its file is not one."""
+        topic, newline, payload = self._path(number).read_bytes().partition(b"\n")
+        if not newline or not topic or not topic.isascii():
+            raise BusError(f"{self._path(number)}: not a message; a spool holds files of its own making only")
         return topic.decode(), payload
 
     def done(self, number: int) -> None:
-        """Forget a message, which has been acknowledged."""
+        """Forget a message."""
         self._path(number).unlink(missing_ok=True)
 
     def numbers(self) -> list[int]:
         """Return the numbers of the messages that wait, in order."""
-        return sorted(int(path.stem) for path in self.folder.glob(f"*{SUFFIX}") if path.stem.isdigit())
+        return sorted(int(path.stem) for path in self.folder.glob(f"*{SUFFIX}") if path.stem.isdecimal())
+
+    def close(self) -> None:
+        """Let another process have the folder; what waits in it stays."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def __iter__(self) -> Iterator[tuple[int, str, bytes]]:
         for number in self.numbers():
@@ -58,10 +79,3 @@ class Spool:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:012d}{SUFFIX}"
-
-    def _sync(self) -> None:
-        descriptor = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

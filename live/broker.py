@@ -1,0 +1,170 @@
+"""The broker of a run: a mosquitto of its own, on loopback, with a user for each device and what each may say and hear.
+
+What it has taken in and not delivered, and what is retained, it writes to its folder every second or two, so that it
+comes back with it after a crash; bus/client.py sends again what may have come in since.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ..bus.access import BrokerAccess
+from ..bus.topics import CONTROLLER, OPERATOR, config, reply, report, request, select, stats, status
+from ..errors import LiveError
+from .ports import free_port, holder, listeners
+from .processes import Process, Recorder
+from .waiting import until
+
+HOST = "127.0.0.1"
+START_S = 10.0
+TRIES = 5
+"""How often another free port is tried where somebody is quicker."""
+ITERATIONS = 101
+"""PBKDF2 rounds of a password's hash, as mosquitto_passwd has them: the passwords are random, 256 bits."""
+
+
+class Broker:
+    """One mosquitto. Its folder holds its configuration and its data, and is readable by its owner alone.
+
+    `access` is how to speak to it, as any of its users; hand each process what it needs (`access.only(...)`).
+    """
+
+    def __init__(self, folder: Path, devices: Sequence[str], record: Recorder, port: int | None = None) -> None:
+        """Prepare a broker for the agents of these devices; without `port`, a free one is taken when it starts."""
+        self.folder, self.devices, self.record = folder, list(devices), record
+        self._asked_port = port
+        self.passwords = {user: secrets.token_urlsafe(32) for user in (CONTROLLER, OPERATOR, *devices)}
+        self.port = port or 0
+        self.process: Process | None = None
+
+    @property
+    def access(self) -> BrokerAccess:
+        """Where it is, and all users' passwords."""
+        return BrokerAccess(HOST, self.port, self.passwords)
+
+    @property
+    def log(self) -> Path:
+        """What it says, connections and refusals among it."""
+        return self.folder / "mosquitto.log"
+
+    def start(self) -> None:
+        """Start it; it answers when this returns.
+
+        Raises LiveError where mosquitto is missing, does not start, or the port that was asked for is in use.
+        """
+        program = mosquitto()
+        if program is None:
+            raise LiveError("mosquitto is not installed; `mozart doctor` says what a live run needs")
+        if self._asked_port and (who := holder(self._asked_port)):
+            raise LiveError(
+                f"port {self._asked_port}, which the broker was to have, is in use by {who}: end that, or name another "
+                "port, or none for a free one"
+            )
+        for tries_left in reversed(range(TRIES)):
+            self.port = self.port or free_port()
+            self._write_files()
+            try:
+                self._launch(program)
+                return
+            except LiveError:
+                self.stop()
+                if self._asked_port or not tries_left or not holder(self.port):
+                    raise
+                self.port = 0
+
+    def stop(self) -> None:
+        """End it in order: it writes down what it has not delivered."""
+        if self.process is not None:
+            self.process.stop()
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        if self.process is not None:
+            self.process.kill()
+
+    def restart(self) -> None:
+        """Start it again, on the same port and with the data that it has written; ends it first where it runs."""
+        self.stop()
+        program = mosquitto()
+        assert program is not None and self.process is not None, "only what was started is restarted"
+        self._launch(program)
+
+    def _launch(self, program: str) -> None:
+        process = Process("mosquitto", [program, "-c", str(self.folder / "mosquitto.conf")], self.log, self.record)
+        self.process = process
+        until(lambda: process.pid in listeners(self.port), "mosquitto to listen", START_S, process.check)
+
+    def _write_files(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        write_private(self.folder / "passwords", password_lines(self.passwords))
+        write_private(self.folder / "rights", right_lines(self.devices))
+        write_private(self.folder / "mosquitto.conf", self._configuration())
+
+    def _configuration(self) -> list[str]:
+        lines = [
+            f"listener {self.port} {HOST}",
+            "allow_anonymous false",
+            f"password_file {self.folder.resolve()}/passwords",
+            f"acl_file {self.folder.resolve()}/rights",
+            "persistence true",
+            f"persistence_location {self.folder.resolve()}/",
+            "autosave_interval 1",
+            "max_queued_messages 0",  # no bound: reports wait for the controller as long as it takes
+            "max_inflight_messages 0",
+            "set_tcp_nodelay true",
+            "sys_interval 0",
+            "log_dest stderr",
+            "log_type error",
+            "log_type warning",
+            "log_type notice",
+        ]
+        # As root it would turn into the user mosquitto, who cannot reach this folder.
+        return [*lines, "user root"] if os.geteuid() == 0 else lines
+
+
+def mosquitto() -> str | None:
+    """Return the path of the program; the paths of ordinary users may lack the folder that Debian puts it in."""
+    return shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
+
+
+def password_lines(passwords: Mapping[str, str]) -> list[str]:
+    """Return the lines of mosquitto's password file: PBKDF2 with SHA-512, a salt of 12 bytes, as its manual has it."""
+    lines = []
+    for user, password in passwords.items():
+        salt = os.urandom(12)
+        digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, ITERATIONS)
+        lines.append(f"{user}:$7${ITERATIONS}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}")
+    return lines
+
+
+def right_lines(devices: Iterable[str]) -> list[str]:
+    """Return the lines of mosquitto's ACL file. What is not listed there is denied."""
+    rights: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+        CONTROLLER: (
+            (config("+"), reply("+"), status(CONTROLLER)),
+            (report("+"), status("+"), stats("+"), request("+")),
+        ),
+        OPERATOR: ((request(OPERATOR),), (reply(OPERATOR), status("+"), stats("+"))),
+    }
+    for device in devices:
+        writes = (status(device), report(device), stats(device), select("+", device))
+        rights[device] = (writes, (config(device), select(device, "+")))
+    lines = []
+    for user, (writes, reads) in rights.items():
+        lines.append(f"user {user}")
+        lines += [f"topic write {topic}" for topic in writes] + [f"topic read {topic}" for topic in reads]
+    return lines
+
+
+def write_private(path: Path, lines: Iterable[str]) -> None:
+    """Write a file that its owner alone can read, at no time anybody else."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.writelines(f"{line}\n" for line in lines)
