@@ -117,9 +117,7 @@ class Told:
     def of_monitor(self, number: int) -> Told:
         """Return what one monitor is told."""
         some = slice(self.start[number], self.start[number + 1])
-        return Told(
-            self.start, self.before[some], self.key[some], self.kind[some], self.time_ns[some], self.span[some]
-        )
+        return Told(self.start, self.before[some], self.key[some], self.kind[some], self.time_ns[some], self.span[some])
 
 
 def crossings(
