@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,9 @@ from .switch import Brought, PortView, Switch
 
 SETTLE_S = 0.1
 """After a link has changed, so long nothing is planned: its other end has a word to say too."""
+
+KEPT_FAULTS = 20
+"""So many of the last faults are told in words."""
 
 OPTIONS = [
     cfg.StrOpt("run", default=None, help="folder of the run"),
@@ -71,6 +75,7 @@ class MozartApp(app_manager.RyuApp):
         self.brought: dict[str, Brought] = {}
         self.states: dict[str, dict[str, bool]] = {}
         self.errors = 0
+        self.faults: deque[str] = deque(maxlen=KEPT_FAULTS)
         self.jobs: hub.Queue = hub.Queue()
         self.since_ns = time.time_ns()
         self.settled = False
@@ -211,6 +216,7 @@ class MozartApp(app_manager.RyuApp):
 
     def _complain(self, text: str) -> None:
         self.errors += 1
+        self.faults.append(text)
         self.logger.error("%s", text)
 
     def _name_missing(self) -> None:
@@ -266,6 +272,8 @@ class MozartApp(app_manager.RyuApp):
                 if refused:
                     return {"ok": False, "error": refused}
                 self._bring_out(plan)
+            elif times := requests.times_of(message):
+                self._bring_out(self.plan.at_times(times))
             elif message["op"] == "rules":
                 return {"ok": True, **self._rules()}
             return {"ok": True, **requests.listing(self.plan)}
@@ -286,14 +294,15 @@ class MozartApp(app_manager.RyuApp):
     def _bring_out(self, plan: Plan) -> None:
         """Put a plan in force: written down, then to the switches and agents."""
         self.planning.adopt(plan)
-        self.plan = plan
+        before, self.plan = self.plan, plan
         self.logger.info("plan %d: %d of %d tasks run", plan.revision, len(plan.placement), self._tasks())
-        for move in plan.moves:
+        for move in plan.new_moves:
             self.logger.warning("moved: %(task)s %(module)s: %(source)s -> %(to)s", dict(move))
         for refusal in plan.refused:
             self.logger.warning("task %s is refused: %s", refusal["task"], refusal["reason"])
-        for wake in self.wakes.values():
-            wake.put(None)
+        if plan.switches != before.switches:
+            for wake in self.wakes.values():
+                wake.put(None)
         if self.bus:
             self._configure()
 
@@ -313,6 +322,7 @@ class MozartApp(app_manager.RyuApp):
             "missing": waited_for(self.plan.switches, self.switches), "down": sorted(self.plan.down),
             "rules": {name: brought.rules for name, brought in self.brought.items()},
             "moves": [dict(move) for move in self.plan.moves], "cut_off": list(self.plan.cut_off),
+            "faults": list(self.faults),
         }  # fmt: skip
         self.bus.publish(topics.status(topics.CONTROLLER), json.dumps(status), retain=True)
 

@@ -83,7 +83,7 @@ def make_plan(
         channels={each.task.name: each.kinds for each in tasks},
         codes=codes,
         tables=tables,
-        moves=tuple(moves(keep.placement, placement)),
+        moves=(*keep.moves, *({"revision": revision, **move} for move in moves(keep.placement, placement))),
         cut_off=cut_off,
     )  # fmt: skip
 

@@ -43,12 +43,14 @@ class Kept:
     placement: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     codes: Mapping[str, Code] = field(default_factory=dict)
     tables: Mapping[str, int] = field(default_factory=dict)
+    moves: tuple[Mapping[str, Any], ...] = ()
+    """What has moved so far, which is not forgotten."""
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Kept:
         """Read the parts of a plan, or of a request, that are kept."""
         codes = {task: Code(**code) for task, code in given["codes"].items()}
-        return cls(given["placement"], codes, given["tables"])
+        return cls(given["placement"], codes, given["tables"], tuple(given["moves"]))
 
 
 @dataclass(frozen=True)
@@ -72,20 +74,35 @@ class Plan:
     codes: Mapping[str, Code] = field(default_factory=dict)
     tables: Mapping[str, int] = field(default_factory=dict)
     """Task -> the OpenFlow table of its tag rules, at the switches that tag for it."""
-    moves: tuple[Mapping[str, str | None], ...] = ()
-    """{task, module, source, to} of the modules that ran elsewhere before, or stopped."""
+    moves: tuple[Mapping[str, Any], ...] = ()
+    """{revision, task, module, source, to} of the modules that have moved since the run began: with which revision,
+    from where (None where new in its task) to where (None where it stopped)."""
     cut_off: tuple[str, ...] = ()
     """Devices without a path to the rest of the network, because of links that are down."""
 
     @property
     def kept(self) -> Kept:
         """What the next plan should leave as it is."""
-        return Kept(self.placement, self.codes, self.tables)
+        return Kept(self.placement, self.codes, self.tables, self.moves)
+
+    @property
+    def new_moves(self) -> tuple[Mapping[str, Any], ...]:
+        """The moves that came with this revision."""
+        return tuple(move for move in self.moves if move["revision"] == self.revision)
 
     @property
     def down(self) -> frozenset[str]:
         """The links that it does without."""
         return frozenset(self.request["down"])
+
+    def at_times(self, times: Mapping[str, int | None]) -> Plan:
+        """Return the next plan, which differs in `epoch_start_ns` or `end_ns` alone."""
+        devices = {
+            device: dataclasses.replace(config, revision=self.revision + 1, **times)  # type: ignore[arg-type]
+            for device, config in self.devices.items()
+        }
+        request = {**self.request, **times}
+        return dataclasses.replace(self, revision=self.revision + 1, request=request, devices=devices)
 
     def to_json(self) -> str:
         """Write as JSON."""

@@ -55,7 +55,7 @@ class Planning:
         kept = None
         if before is not None:
             document = json.loads(before.to_json())
-            kept = {name: document[name] for name in ("placement", "codes", "tables")}
+            kept = {name: document[name] for name in ("placement", "codes", "tables", "moves")}
         write_whole(asked, json.dumps({**request, "keep": kept}).encode())
         command = [sys.executable, "-m", "mozart.controller.plan", str(asked), str(made)]
         limit_s = float(request.get("time_limit_s", 20.0)) + PATIENCE_S

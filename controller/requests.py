@@ -30,15 +30,13 @@ def read(payload: bytes) -> dict[str, Any]:
 
 
 def changed(request: Mapping[str, Any], message: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the request for a plan that a message asks for; None where it asks for no other plan.
+    """Return the request for a plan that a message asks for; None where it asks for no change of the tasks.
 
     Raises SpecError for a message that asks for nothing that there is.
     """
     op = message.get("op")
     if op not in OPERATIONS:
         raise SpecError(f"there is no operation {op!r}; there are {', '.join(OPERATIONS)}")
-    if op == "time":
-        return {**request, **_times(message)}
     if op not in ("add", "remove"):
         return None
     tasks = message.get("tasks")
@@ -55,7 +53,10 @@ def changed(request: Mapping[str, Any], message: Mapping[str, Any]) -> dict[str,
     return {**request, "spec": {**request["spec"], "tasks": left}}
 
 
-def _times(message: Mapping[str, Any]) -> dict[str, Any]:
+def times_of(message: Mapping[str, Any]) -> dict[str, int | None]:
+    """Return the times that a message sets, none for most; raises SpecError for what is no time."""
+    if message.get("op") != "time":
+        return {}
     times = {name: message[name] for name in TIMES if name in message}
     for name, value in times.items():
         if not isinstance(value, int) and not (name == "end_ns" and value is None):
@@ -88,7 +89,7 @@ def listing(plan: Plan) -> dict[str, Any]:
             }
             for task in plan.request["spec"]["tasks"]
         ],
-        "moves": [dict(move) for move in plan.moves],
+        "moves": [dict(move) for move in plan.new_moves],
         "down": sorted(plan.down),
         "cut_off": list(plan.cut_off),
     }

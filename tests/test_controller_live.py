@@ -319,6 +319,46 @@ def test_tags_are_set_seen_and_removed_and_foreign_ones_do_not_come_in(
     sh("ovs-ofctl", "-O", "OpenFlow13", "del-flows", S[0], f"cookie={AGENT_COOKIE:#x}/-1")
 
 
+FLOWS = 40
+KNOCK = """
+import contextlib, socket, sys
+for port in range(20000, 20000 + int(sys.argv[2])):
+    with socket.socket() as s, contextlib.suppress(ConnectionRefusedError):
+        s.bind(("", port))
+        s.settimeout(2)
+        s.connect((sys.argv[1], 9))
+"""
+"""Opens connections that are refused: a packet each way for every flow."""
+
+
+def tcp_flows(sniffer: Sniffer, source: str) -> set[int]:
+    """Return the flows, by their port, of which a switch has seen packets that a host sent."""
+    begin, found = bytes.fromhex(host_mac(source).replace(":", "") + "0800"), set()
+    sniffer.socket.settimeout(0.2)
+    with contextlib.suppress(TimeoutError):
+        while True:
+            frame = sniffer.socket.recv(2048)
+            if frame[6:14] == begin and frame[23] == socket.IPPROTO_TCP:
+                found.add(max(int.from_bytes(frame[34:36]), int.from_bytes(frame[36:38])))
+    return found
+
+
+def test_flows_spread_over_equal_cost_paths_and_answers_come_back_over_the_same(
+    controller: Controller, network: Network
+) -> None:
+    first, second = S[1], S[2]
+    for switch in (first, second):
+        sh("ip", "link", "set", measure_port(switch), "up")
+    there, back = ([Sniffer(measure_port(switch)) for switch in (first, second)] for _ in range(2))
+    sh("ip", "netns", "exec", H[0], sys.executable, "-c", KNOCK, network.address(H[3]), FLOWS)
+    seen = [tcp_flows(sniffer, H[0]) for sniffer in there]
+    assert not seen[0] & seen[1] and len(seen[0] | seen[1]) == FLOWS
+    assert min(map(len, seen)) >= FLOWS // 8
+    assert [tcp_flows(sniffer, H[3]) for sniffer in back] == seen
+    for sniffer in (*there, *back):
+        sniffer.close()
+
+
 # What comes back
 
 
@@ -531,7 +571,6 @@ def _tasks_come_and_go(controller: Controller, operator: Operator, network: Netw
         assert not any("table=1," in rule or "ip_dscp" in rule for rule in network.ours(switch))
     assert operator.ask(op="time", epoch_start_ns=5, end_ns=99)["revision"] == 4
     wait_for("the time", lambda: DeviceConfig.from_json(operator.heard[topics.config(H[0])]).end_ns == 99)
-    controller.wait_brought(4)
     rules = operator.ask(op="rules")
     assert rules["rules"] == {switch: len(network.ours(switch)) for switch in S} and rules["missing"] == []
 

@@ -224,6 +224,9 @@ def test_a_link_that_is_down_is_gone_round_and_what_moves_is_said() -> None:
     for crossings in (second.switches["s3"], second.switches["s6"]):
         assert not any({"s3", "s6"} & set(c.next) and "s3" in c.next and "s6" in c.next for c in crossings.values())
     assert all("s6" not in crossing.next for crossing in second.switches["s3"].values())
+    third = second.at_times({"end_ns": 7})
+    assert {move["revision"] for move in third.moves} == {2} and third.moves == second.new_moves and not third.new_moves
+    assert third.devices["s3"].end_ns == 7 and third.devices["s3"].revision == third.revision == 3
     assert second.down == {"s3-s6"} and not second.cut_off
     changed = {(m, d) for m, d in second.placement["ecmp"].items()} ^ {
         (m, d) for m, d in first.placement["ecmp"].items()
