@@ -6,22 +6,35 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..placement.comparison import Run
+    from ..placement.generated import Instance
     from ..placement.problem import Problem
     from ..placement.result import Assignment
+    from ..topologies.topology import Topology
+
+EXAMPLES = """examples:
+  mozart place tasks.yaml --explain scanners
+  mozart place --generate tasks=60,load=0.9 --repeat 6 --latency inf,80 --algorithm mam,greedy,priced
+  mozart place --generate tasks=50:200:1000,load=0.8:0.9 --repeat 6 --topo b4 --topo fattree,k=4 --out sweep --plot"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `mozart place`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EXAMPLES
     source = parser.add_mutually_exclusive_group()
     source.add_argument("spec", nargs="?", help="task file")
     source.add_argument("--problem", metavar="FILE", help="placement problem as JSON")
-    source.add_argument("--generate", metavar="tasks=60,load=0.9,seed=1", help="random problems over --topo")
-    parser.add_argument("--topo", default="b4", metavar="NAME", help="topology of --generate (default b4)")
+    source.add_argument(
+        "--generate", metavar="tasks=60,load=0.9,seed=1", help="random problems; several values as in load=0.8:0.9"
+    )
+    parser.add_argument("--topo", action="append", metavar="NAME", help="of --generate (default b4); may be repeated")
     parser.add_argument("--algorithm", default=None, metavar="A,B", help="algorithms; see --list (default priced)")
     parser.add_argument("--list", action="store_true", help="list the algorithms and leave")
     parser.add_argument("--latency", default=None, metavar="inf,100", help="bounds in ms instead of the tasks' own")
@@ -34,86 +47,156 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lost", default="", metavar="s3,h2", help="devices that have disappeared")
     parser.add_argument("--explain", action="append", default=[], metavar="TASK", help="why a task does not run")
     parser.add_argument("--plot", nargs="?", const=".", metavar="DIR", help="draw figures into a folder")
-    parser.add_argument("--json", action="store_true", help="write rows and the last placement as JSON")
+    parser.add_argument("--json", action="store_true", help="write rows, means and the last placement as JSON")
+    sweep = parser.add_argument_group("sweeps over generated problems")
+    sweep.add_argument("--out", metavar="DIR", help="keep what is finished; the same command goes on from there")
+    sweep.add_argument("--jobs", type=int, metavar="N", help="runs side by side (with --out: one a core)")
+    sweep.add_argument("--scheduler", metavar="ADDRESS", help="run on a Dask cluster, such as tcp://10.0.0.1:8786")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Place, print the table or JSON, explain, draw."""
+    """Place, print the table or JSON, explain, draw; what Ctrl-C leaves is shown too."""
     from ..errors import SpecError
-    from ..placement.algorithms import ALGORITHMS, DEFAULT
-    from ..placement.comparison import compare
+    from ..placement import report
+    from ..placement.algorithms import ALGORITHMS
     from ..placement.keep import load_kept
+    from ..traces.progress import say
 
     if args.list:
         print("\n".join(f"  {name:12} {line}" for name, (_, _, line) in ALGORITHMS.items()))
         return 0
-    if args.time_limit <= 0 or args.repeat < 1 or args.move_price < 0:
-        raise SpecError("--time-limit must be above 0, --repeat 1 or more, --move-price 0 or more")
-    problems = _problems(args)
+    _refuse_wrong(args)
     kept = load_kept(args.keep) if args.keep else None
-    runs = compare(
-        problems,
-        (args.algorithm or DEFAULT).split(","),
-        _bounds(args.latency),
-        time_limit_s=args.time_limit,
-        seed=args.seed,
-        solver=args.solver,
-        keep=kept,
-        move_price=args.move_price,
-        done=_progress if sys.stderr.isatty() else lambda run: None,
-    )
+    source = _Source(args)
+    runs, complete = _swept(args, source) if _is_sweep(args) else _compared(args, source, kept)
     if not runs:
         raise SpecError("nothing was placed: no problem, no algorithm or no bound was given")
-    last = problems[runs[-1].repeat].with_latency_bound(runs[-1].row["max_latency_ms"])
+    last = source.problem(runs[-1].instance).with_latency_bound(runs[-1].row["max_latency_ms"])
     if args.json:
-        print(json.dumps(_document(runs), indent=2))
+        print(json.dumps(report.document(runs), indent=2))
     else:
-        _print_table(runs)
-        _print_moves(runs[-1], kept)
+        print(*report.tables(runs), *(report.moves(runs[-1]) if kept is not None else ()), sep="\n")
     _explain(args, last, runs[-1])
     if args.plot:
-        _plot(Path(args.plot), last, runs)
-    return 0
+        _plot(Path(args.plot), source, last, runs)
+    if complete:
+        return 0
+    say("stopped by Ctrl-C; this is what was found until then" + (f", kept in {args.out}" if args.out else ""))
+    return 130
 
 
-def _problems(args: argparse.Namespace) -> list[Problem]:
+def _is_sweep(args: argparse.Namespace) -> bool:
+    return bool(args.out or args.jobs or args.scheduler)
+
+
+def _refuse_wrong(args: argparse.Namespace) -> None:
     from ..errors import SpecError
-    from ..placement.generated import generate, parse_options
-    from ..placement.problem import load_problem
-    from ..topologies.catalogue import load as load_topology
 
-    if args.problem:
-        found = [load_problem(args.problem)]
-    elif args.generate is not None:
-        options = parse_options(args.generate)
-        topology = load_topology(args.topo)
-        found = [
-            generate(
-                topology.hosts,
-                topology.switches,
-                topology.latency_ms,
-                tasks=int(options["tasks"]),
-                load=options["load"],
-                seed=int(options["seed"]) + k,
-            )
-            for k in range(args.repeat)
-        ]
-    elif args.spec:
-        found = [_spec_problem(args.spec)]
-    else:
-        raise SpecError("place what? give a task file, --problem FILE or --generate tasks=60")
-    for name in filter(None, args.lost.split(",")):
-        found = [problem.without_device(name) for problem in found]
-    return found
+    if not args.time_limit > 0 or args.repeat < 1 or not 0 <= args.move_price < math.inf:
+        raise SpecError("--time-limit must be above 0, --repeat 1 or more, --move-price 0 or more")
+    if args.seed < 0:
+        raise SpecError(f"--seed must be 0 or more, not {args.seed}")
+    if args.jobs is not None and args.jobs < 1:
+        raise SpecError(f"--jobs must be 1 or more, not {args.jobs}")
+    if args.generate is None and (_is_sweep(args) or args.repeat > 1 or args.topo):
+        raise SpecError("--topo, --repeat, --out, --jobs and --scheduler are for problems of --generate tasks=60")
+    if _is_sweep(args) and (args.keep or args.lost):
+        raise SpecError("--keep and --lost are for one problem after another; leave --out, --jobs and --scheduler out")
+    if args.jobs and args.scheduler:
+        raise SpecError("with --scheduler the cluster says how many runs are side by side; leave --jobs out")
 
 
-def _spec_problem(path: str) -> Problem:
+class _Source:
+    """Where the problems come from: a task file, a problem file, or instances of the generator."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        from ..errors import SpecError
+        from ..placement.generated import instances
+        from ..placement.problem import load_problem
+        from ..topologies.catalogue import load as load_topology
+
+        self.lost = [name for name in args.lost.split(",") if name]
+        self.instances: Sequence[Instance | None] = [None]
+        self.topologies: dict[str, Topology] = {}
+        if args.problem:
+            self.only = load_problem(args.problem)
+        elif args.generate is not None:
+            names = args.topo or ["b4"]
+            self.instances = instances(names, args.generate, args.repeat)
+            self.topologies = {name: load_topology(name) for name in names}
+        elif args.spec:
+            self.only, topology = _spec_problem(args.spec)
+            self.topologies[""] = topology
+        else:
+            raise SpecError("place what? give a task file, --problem FILE or --generate tasks=60")
+
+    def problem(self, instance: Instance | None) -> Problem:
+        """Return the problem of an instance, or the only one, without the devices that have disappeared."""
+        problem = instance.problem(self.topologies[instance.topology]) if instance else self.only
+        for name in self.lost:
+            problem = problem.without_device(name)
+        return problem
+
+    def topology(self, instance: Instance | None) -> Topology | None:
+        """Return the topology under a problem; a problem file has none."""
+        return self.topologies.get(instance.topology if instance else "")
+
+
+def _spec_problem(path: str) -> tuple[Problem, Topology]:
     from ..placement.spec_problem import problem_from_spec
     from ..replay.vocabulary import load
     from ..topologies.catalogue import load as load_topology
 
     spec = load(path)
-    return problem_from_spec(spec, load_topology(spec.topology.name, **spec.topology.options))
+    topology = load_topology(spec.topology.name, **spec.topology.options)
+    return problem_from_spec(spec, topology), topology
+
+
+def _compared(args: argparse.Namespace, source: _Source, kept: Assignment | None) -> tuple[list[Run], bool]:
+    """Place one problem after another; returns the runs, and whether Ctrl-C left them complete."""
+    from ..placement.comparison import compare
+
+    algorithms, bounds = _algorithms(args), _bounds(args.latency)
+    total = len(source.instances) * len(algorithms) * len(bounds)
+    with _progress(total) as progress:
+        runs = compare(
+            map(source.problem, source.instances),
+            algorithms,
+            bounds,
+            instances=source.instances,
+            time_limit_s=args.time_limit,
+            seed=args.seed,
+            solver=args.solver,
+            keep=kept,
+            move_price=args.move_price,
+            done=progress,
+        )
+    return runs, len(runs) == total and not runs[-1].placement.interrupted
+
+
+def _swept(args: argparse.Namespace, source: _Source) -> tuple[list[Run], bool]:
+    """Run a sweep on the cores or on a cluster; returns the runs, and whether Ctrl-C left them complete."""
+    from ..placement.sweep import plan, sweep
+    from ..placement.workers import cores, in_processes, on_cluster
+
+    what = plan(
+        [instance for instance in source.instances if instance],
+        source.topologies,
+        _algorithms(args),
+        _bounds(args.latency),
+        time_limit_s=args.time_limit,
+        seed=args.seed,
+        solver=args.solver,
+    )
+    runner = on_cluster(args.scheduler) if args.scheduler else in_processes(args.jobs or cores())
+    with _progress(len(what.cells)) as progress:
+        return sweep(what, runner, args.out, progress)
+
+
+def _algorithms(args: argparse.Namespace) -> list[str]:
+    from ..placement.algorithms import DEFAULT
+
+    return list(dict.fromkeys((args.algorithm or DEFAULT).split(",")))
 
 
 def _bounds(text: str | None) -> list[float | None]:
@@ -122,63 +205,29 @@ def _bounds(text: str | None) -> list[float | None]:
     if text is None:
         return [None]
     try:
-        bounds: list[float | None] = [float(part) for part in text.split(",")]
+        bounds = [float(part) for part in text.split(",")]
     except ValueError:
         raise SpecError(f"--latency {text}: give bounds in ms, as in inf,250,100") from None
-    if any(bound is None or math.isnan(bound) or bound < 0 for bound in bounds):
+    if not all(bound >= 0 for bound in bounds):
         raise SpecError(f"--latency {text}: bounds must be 0 or more")
-    return bounds
+    return list(dict.fromkeys(bounds))
 
 
-def _progress(run: Run) -> None:
-    row = run.row
-    print(
-        f"repeat {run.repeat + 1}: {row['algorithm']}, {_bound(row['max_latency_ms'])}: {row['placed_tasks']} of "
-        f"{row['tasks']} tasks, {row['status']}",
-        file=sys.stderr,
-    )
-
-
-def _document(runs: list[Run]) -> dict[str, Any]:
-    rows = [{k: None if isinstance(v, float) and math.isinf(v) else v for k, v in run.row.items()} for run in runs]
-    return {"rows": rows, "placement": runs[-1].placement.to_json()}
-
-
-def _bound(bound_ms: float | None) -> str:
-    from ..placement.figures import bound_text
-
-    return bound_text(bound_ms)
-
-
-def _print_table(runs: list[Run]) -> None:
-    from ..placement.comparison import summary
-
-    heads = ("algorithm", "latency", "tasks %", "of best %", "avg ms", "gap %", "optimal", "s")
-    print("{:12} {:>10} {:>13} {:>13} {:>13} {:>7} {:>8} {:>7}".format(*heads))
-    for row in summary(runs):
-        gap = "-" if row["gap"] is None else f"{100 * row['gap']:.2f}"
-        print(
-            f"{row['algorithm']:12} {_bound(row['max_latency_ms']):>10} "
-            f"{_interval(row, 'placed_share', 100):>13} {_interval(row, 'relative_share', 100):>13} "
-            f"{_interval(row, 'avg_latency_ms', 1):>13} {gap:>7} {row['optimal']:>3} of {row['repeats']:<2}"
-            f"{row['seconds']:7.2f}"
-        )
-
-
-def _interval(row: dict[str, Any], column: str, scale: float) -> str:
-    value, half = row[column], row[f"{column}_95"]
-    if value is None:
-        return "-"
-    return f"{scale * value:.1f}" + ("" if half is None else f" ± {scale * half:.1f}")
-
-
-def _print_moves(run: Run, kept: Assignment | None) -> None:
-    if kept is None:
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[Run], None]]:
+    """Yield what to call with each run as it ends: on a terminal, it shows how far the comparison is."""
+    if not sys.stderr.isatty():
+        yield lambda run: None
         return
-    moves = run.placement.moves
-    print(f"{len(moves)} modules move" + (", proved the fewest" if run.placement.moves_proved else ""))
-    for move in moves:
-        print(f"  {move.task} {move.module}: {move.source} -> {move.to or 'stops'}")
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from ..placement.report import told
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda run: bar.update(task, advance=1, description=told(run))
 
 
 def _explain(args: argparse.Namespace, problem: Problem, last: Run) -> None:
@@ -188,9 +237,8 @@ def _explain(args: argparse.Namespace, problem: Problem, last: Run) -> None:
         print(explain(problem, last.placement, name, args.solver), file=sys.stderr if args.json else sys.stdout)
 
 
-def _plot(folder: Path, problem: Problem, runs: list[Run]) -> None:
-    from ..placement.comparison import summary
-    from ..placement.figures import plot_loads, plot_table
+def _plot(folder: Path, source: _Source, last: Problem, runs: Sequence[Run]) -> None:
+    from ..placement.figures import draw
 
-    for path in (*plot_table(summary(runs), folder), *plot_loads(problem, runs[-1].placement, folder)):
+    for path in draw(runs, last, source.topology(runs[-1].instance), folder):
         print(f"figure: {path}", file=sys.stderr)

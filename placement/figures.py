@@ -1,95 +1,162 @@
-"""Figures of a comparison: the paper's table as bars, the map with device loads, time and gap against size."""
+"""Figures of a comparison: the paper's table as bars, device loads on the map, time and gap against size."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .comparison import Run
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullLocator
+from numpy.typing import NDArray
+
+from ..topologies.topology import Topology
+from ..traces.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, new_figure, save, styled
+from .comparison import Run, bound_text, summary
+from .load_map import load_map
 from .problem import RESOURCES, Problem
-from .result import Placement, device_loads
+from .result import device_loads
 
-FORMATS = ("png", "pdf")
+COLOURS = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, GREY)
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+LINES: Any = ("-", "--", ":", "-.")
+CROWDED_LETTERS = 40
+"""Letters that stand side by side under the bars; more of them are turned."""
+
+MOST_NAMED_DEVICES = 60
+Row = dict[str, Any]
 
 
-def bound_text(bound_ms: float | None) -> str:
-    """Return a latency bound as figures and tables show it."""
-    if bound_ms is None:
-        return "own bounds"
-    return "no bound" if math.isinf(bound_ms) else f"≤ {bound_ms:g} ms"
+def draw(runs: Sequence[Run], last: Problem, topology: Topology | None, folder: str | Path) -> list[Path]:
+    """Draw what runs can show into a folder and return the paths: tables, loads of the last run's problem, scaling.
+
+    Each topology, number of tasks and load has a table of its own; where the number of tasks varies, each topology and
+    load has a figure of how algorithms scale. Loads are drawn on the map where there is a topology.
+    """
+    rows = summary(runs)
+    paths: list[Path] = []
+    for name, mine in _apart(rows, "topology", "tasks", "load"):
+        paths += save(table(mine), folder, f"placement_table{name}")
+    loads = device_loads(last, runs[-1].placement)
+    if topology is not None:
+        paths += save(load_map(topology, last, loads), folder, "placement_map")
+    else:
+        paths += save(device_bars(last, loads), folder, "placement_loads")
+    for name, mine in _apart(rows, "topology", "load"):
+        if len({row["tasks"] for row in mine}) > 1:
+            paths += save(scaling(mine), folder, f"placement_scaling{name}")
+    return paths
 
 
-def plot_table(rows: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
-    """Draw a summary: share of tasks and average latency for each algorithm, a bar for each bound."""
-    from matplotlib.figure import Figure
+def _apart(rows: Sequence[Row], *columns: str) -> list[tuple[str, list[Row]]]:
+    """Return the rows apart by columns, each part with an end for its file's name; empty where there is one part."""
+    parts: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        parts.setdefault(tuple(row[column] for column in columns), []).append(row)
+    if len(parts) == 1:
+        return [("", next(iter(parts.values())))]
+    return [(re.sub(r"[^\w.-]+", "-", "_" + "_".join(map(str, key))), part) for key, part in parts.items()]
 
+
+@styled
+def table(rows: Sequence[Row]) -> Any:
+    """Draw the share of tasks that run and their average latency: a group of bars an algorithm, a bar a bound."""
     algorithms = list(dict.fromkeys(row["algorithm"] for row in rows))
     bounds = list(dict.fromkeys(row["max_latency_ms"] for row in rows))
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    panels = figure.subplots(1, 2)
-    columns = (("placed_share", 100, "tasks that run (%)"), ("avg_latency_ms", 1, "average latency (ms)"))
+    figure, panels = new_figure(3.3, rows=2)
+    columns = (("placed_share", 100, "tasks that\nrun (%)"), ("avg_latency_ms", 1, "average\nlatency (ms)"))
+    width = 0.8 / len(bounds)
     for axes, (column, scale, label) in zip(panels, columns, strict=True):
-        width = 0.8 / len(bounds)
         for k, bound in enumerate(bounds):
             mine = {row["algorithm"]: row for row in rows if row["max_latency_ms"] == bound}
-            at = [i + (k - (len(bounds) - 1) / 2) * width for i in range(len(algorithms))]
-            values = [scale * (mine.get(a, {}).get(column) or 0.0) for a in algorithms]
-            errors = [scale * (mine.get(a, {}).get(f"{column}_95") or 0.0) for a in algorithms]
-            axes.bar(at, values, width, yerr=errors, capsize=2, label=bound_text(bound))
-        axes.set_xticks(range(len(algorithms)), algorithms, rotation=25, ha="right")
+            there = [i for i, name in enumerate(algorithms) if name in mine and mine[name][column] is not None]
+            at = [i + (k - (len(bounds) - 1) / 2) * width for i in there]
+            values = [scale * mine[algorithms[i]][column] for i in there]
+            errors = [scale * (mine[algorithms[i]][f"{column}_95"] or 0.0) for i in there]
+            bars: Any = {"error_kw": {"linewidth": 0.7}, "capsize": 1.5} | ({"yerr": errors} if any(errors) else {})
+            axes.bar(at, values, 0.92 * width, color=COLOURS[k % len(COLOURS)], label=bound_text(bound), **bars)
         axes.set_ylabel(label)
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[1].legend(title="latency", frameon=False)
-    return _save(figure, folder / "placement_table")
+        axes.grid(axis="x", visible=False)
+    panels[0].set_ylim(0, 100)
+    panels[0].tick_params(axis="x", length=0)
+    crowded = sum(map(len, algorithms)) > CROWDED_LETTERS
+    turned: Any = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
+    panels[1].set_xticks(range(len(algorithms)), algorithms, **turned)
+    figure.align_ylabels(panels)
+    if bounds != [None]:
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=4, columnspacing=1.2, handlelength=1.0)
+    return figure
 
 
-def plot_loads(problem: Problem, placement: Placement, folder: Path) -> list[Path]:
-    """Draw how much of each device's scarce resource the placed modules use."""
-    from matplotlib.figure import Figure
-
-    loads = device_loads(problem, placement)
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    axes = figure.subplots()
-    for k, resource in enumerate(RESOURCES):
-        have = [d for d in problem.devices if getattr(d, resource) > 0]
-        shares = [100 * loads[d.name][resource] / getattr(d, resource) for d in have]
-        at = [list(problem.index).index(d.name) + (k - 0.5) * 0.2 for d in have]
-        axes.bar(at, shares, 0.6, label=("memory" if k == 0 else "CPU"))
-    axes.set_xticks(range(len(problem.devices)), [d.name for d in problem.devices], rotation=90)
-    axes.axhline(100, color="black", linewidth=0.8)
-    axes.set_ylabel("used (%)")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="lower right")
-    return _save(figure, folder / "placement_loads")
-
-
-def plot_scaling(runs: Sequence[Run], folder: Path) -> list[Path]:
-    """Draw time and gap against the number of tasks, a line for each algorithm."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    panels = figure.subplots(1, 2)
-    for algorithm in dict.fromkeys(run.row["algorithm"] for run in runs):
-        rows = sorted((r.row for r in runs if r.row["algorithm"] == algorithm), key=lambda row: row["tasks"])
-        sizes = [row["tasks"] for row in rows]
-        panels[0].plot(sizes, [row["build_s"] + row["solve_s"] for row in rows], "o-", label=algorithm)
-        known = [(row["tasks"], 100 * row["gap"]) for row in rows if row["gap"] is not None]
-        if known:
-            panels[1].plot(*zip(*known, strict=True), "o-", label=algorithm)
-    panels[0].set_yscale("log")
-    for axes, label in zip(panels, ("time (s)", "gap to the bound (%)"), strict=True):
-        axes.set_xlabel("tasks")
+@styled
+def device_bars(problem: Problem, loads: Mapping[str, Mapping[str, float]]) -> Any:
+    """Draw the share of each device's memory or CPU that the placed modules use: for problems without a topology."""
+    figure, panels = new_figure(3.0, rows=2)
+    for axes, resource, label in zip(panels, RESOURCES, ("memory used (%)", "CPU used (%)"), strict=True):
+        for at, device in enumerate(problem.devices):
+            if getattr(device, resource) > 0:
+                share = 100 * loads[device.name][resource] / getattr(device, resource)
+                axes.bar(at, share, 0.8, color=BLUE if resource == RESOURCES[0] else ORANGE)
+        axes.set_ylim(0, 100)
         axes.set_ylabel(label)
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[0].legend(frameon=False)
-    return _save(figure, folder / "placement_scaling")
+        axes.grid(axis="x", visible=False)
+    panels[0].tick_params(axis="x", length=0)
+    names = [device.name for device in problem.devices]
+    if len(names) <= MOST_NAMED_DEVICES:
+        panels[1].set_xticks(range(len(names)), names, rotation=90, fontsize=6)
+    else:
+        panels[1].set_xlabel("device, in the order of the problem")
+    figure.align_ylabels(panels)
+    return figure
 
 
-def _save(figure: Any, stem: Path) -> list[Path]:
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    paths = [stem.with_suffix(f".{kind}") for kind in FORMATS]
-    for path in paths:
-        figure.savefig(path, dpi=150)
-    return paths
+@styled
+def scaling(rows: Sequence[Row]) -> Any:
+    """Draw mean time, and mean gap with its interval, against tasks: a colour an algorithm, a kind of line a bound."""
+    figure, (times, gaps) = new_figure(3.9, rows=2)
+    algorithms = list(dict.fromkeys(row["algorithm"] for row in rows))
+    bounds = list(dict.fromkeys(row["max_latency_ms"] for row in rows))
+    keys = []
+    for i, algorithm in enumerate(algorithms):
+        look: Any = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "markersize": 4}
+        keys.append(Line2D([], [], label=algorithm, **look))
+        for k, bound in enumerate(bounds):
+            mine = [row for row in rows if (row["algorithm"], row["max_latency_ms"]) == (algorithm, bound)]
+            line = {**look, "linestyle": LINES[k % len(LINES)], "clip_on": False}
+            x, y, _ = _points(mine, "seconds", 1)
+            times.plot(x, y, **line)
+            x, y, half = _points(mine, "gap", 100)
+            if len(x):
+                gaps.errorbar(x, y, [np.minimum(half, y), half], capsize=1.5, elinewidth=0.7, **line)
+    _finish_scaling(times, gaps, sorted({row["tasks"] for row in rows}))
+    if len(bounds) > 1:
+        keys += [
+            Line2D([], [], color="black", linestyle=LINES[k % len(LINES)], label=bound_text(bound))
+            for k, bound in enumerate(bounds)
+        ]
+    figure.align_ylabels([times, gaps])
+    figure.legend(handles=keys, loc="outside lower center", ncols=3, columnspacing=1.2)
+    return figure
+
+
+def _points(rows: Sequence[Row], column: str, scale: float) -> NDArray[np.float64]:
+    """Return number of tasks, mean and half width of the interval, shape (3, rows that have the column)."""
+    known = sorted((row["tasks"], row[column], row[f"{column}_95"] or 0.0) for row in rows if row[column] is not None)
+    return np.array(known, np.float64).reshape(-1, 3).T * np.array([[1.0], [scale], [scale]])
+
+
+def _finish_scaling(times: Axes, gaps: Axes, sizes: Sequence[int]) -> None:
+    times.set_yscale("log")
+    times.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    times.yaxis.set_minor_locator(NullLocator())
+    times.set_ylabel("time (s)")
+    gaps.set_ylabel("gap to the\nbound (%)")
+    gaps.set_ylim(bottom=0)
+    gaps.set_xscale("log")
+    gaps.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    gaps.xaxis.set_minor_locator(NullLocator())
+    gaps.set_xlabel("tasks")

@@ -10,12 +10,15 @@ tests nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PlacementError
+from ..topologies.topology import Topology
 from .problem import Device, Module, Problem, Task
 
 DEFAULTS: dict[str, float] = {"tasks": 60, "load": 0.9, "seed": 1}
@@ -29,20 +32,65 @@ CPU_PERCENT = (0.5, 3.0)
 SHARE_SPREAD = 0.25
 
 
-def parse_options(text: str) -> dict[str, float]:
-    """Read 'tasks=1000,load=0.9,seed=1' over `DEFAULTS`. Raises PlacementError naming a wrong part."""
-    options = dict(DEFAULTS)
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """What a generated problem follows from, its topology as the text that names it."""
+
+    topology: str
+    tasks: int
+    load: float
+    seed: int
+
+    def problem(self, topology: Topology) -> Problem:
+        """Draw the problem over the topology."""
+        return generate(
+            topology.hosts,
+            topology.switches,
+            topology.latency_ms,
+            tasks=self.tasks,
+            load=self.load,
+            seed=self.seed,
+        )
+
+
+def instances(topologies: Sequence[str], text: str, repeat: int = 1) -> list[Instance]:
+    """Return all instances of `--generate` over topologies, `repeat` seeds in a row for each that the text names."""
+    options = parse_options(text)
+    seeds = dict.fromkeys(int(seed) + k for seed in options["seed"] for k in range(repeat))
+    sizes = product(dict.fromkeys(topologies), options["tasks"], options["load"], seeds)
+    return [Instance(topology, int(tasks), load, seed) for topology, tasks, load, seed in sizes]
+
+
+def parse_options(text: str) -> dict[str, list[float]]:
+    """Read 'tasks=60:1000,load=0.9,seed=1' over `DEFAULTS`: values by name, several with a colon between.
+
+    Raises PlacementError naming a wrong part.
+    """
+    options = {name: [value] for name, value in DEFAULTS.items()}
     for part in filter(None, text.split(",")):
-        name, _, value = part.partition("=")
+        name, _, values = part.partition("=")
         if name not in DEFAULTS:
             raise PlacementError(f"--generate: unknown {name!r} in {text!r}; there are {', '.join(DEFAULTS)}")
         try:
-            options[name] = float(value) if name == "load" else int(value)
+            found = [float(value) if name == "load" else int(value) for value in values.split(":")]
         except ValueError:
-            raise PlacementError(f"--generate: {name}={value!r} is not a number (as in tasks=1000)") from None
-    if options["tasks"] < 0 or options["seed"] < 0 or not 0 < options["load"] < np.inf:
-        raise PlacementError(f"--generate: {text!r}: tasks and seed must be 0 or more, load above 0")
+            raise PlacementError(
+                f"--generate: {name}={values!r} is not a number (as in tasks=60, load=0.8:1)"
+            ) from None
+        options[name] = list(dict.fromkeys(found))
+    _refuse_wrong(options)
     return options
+
+
+def _refuse_wrong(options: Mapping[str, Sequence[float]]) -> None:
+    for name, good, wanted in (
+        ("tasks", lambda value: value >= 1, "1 or more"),
+        ("load", lambda value: 0 < value < np.inf, "above 0, and finite"),
+        ("seed", lambda value: value >= 0, "0 or more"),
+    ):
+        for value in options[name]:
+            if not good(value):
+                raise PlacementError(f"--generate: {name}={value:g}: {name} must be {wanted}")
 
 
 def generate(

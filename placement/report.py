@@ -1,0 +1,81 @@
+"""A comparison as text and as JSON: the paper's table with means and intervals, and every row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from .comparison import Run, bound_text, summary
+
+HEADS = ("algorithm", "latency", "tasks %", "of best %", "avg ms", "gap %", "optimal", "s")
+
+
+def document(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return the JSON output: rows, means over repeats, and the placement of the last row; no bound is null.
+
+    Rows say which problem they are of where there is more than one.
+    """
+    several = len({run.instance for run in runs}) > 1
+    rows = []
+    for run in runs:
+        which: dict[str, Any] = {}
+        if several and run.instance:
+            which = {name: getattr(run.instance, name) for name in ("topology", "load", "seed")}
+        rows.append(_finite({**which, **run.row}))
+    return {"rows": rows, "means": [_finite(row) for row in summary(runs)], "placement": runs[-1].placement.to_json()}
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and math.isinf(v) else v for k, v in row.items()}
+
+
+def told(run: Run) -> str:
+    """Return a run in a few words."""
+    row = run.row
+    where = f"{run.instance.topology} load {run.instance.load:g} seed {run.instance.seed}: " if run.instance else ""
+    return (
+        f"{where}{row['algorithm']}, {bound_text(row['max_latency_ms'])}: {row['placed_tasks']} of {row['tasks']} "
+        f"tasks, {row['status']}"
+    )
+
+
+def tables(runs: Sequence[Run]) -> Iterator[str]:
+    """Yield the lines of the means: a table for each topology, size and load, named where there are several."""
+    parts = [
+        (setting, list(rows))
+        for setting, rows in groupby(summary(runs), lambda m: (m["topology"], m["tasks"], m["load"]))
+    ]
+    for number, ((topology, tasks, load), rows) in enumerate(parts):
+        if len(parts) > 1:
+            yield from [""] * bool(number)
+            yield f"{topology}, {tasks:,} tasks, load {load:g}, mean of {max(row['repeats'] for row in rows)}"
+        yield from _table(rows)
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    yield "{:12} {:>10} {:>13} {:>13} {:>13} {:>7} {:>8} {:>7}".format(*HEADS)
+    for row in rows:
+        gap = "-" if row["gap"] is None else f"{100 * row['gap']:.2f}"
+        yield (
+            f"{row['algorithm']:12} {bound_text(row['max_latency_ms']):>10} "
+            f"{_interval(row, 'placed_share', 100):>13} {_interval(row, 'relative_share', 100):>13} "
+            f"{_interval(row, 'avg_latency_ms', 1):>13} {gap:>7} {row['optimal']:>3} of {row['repeats']:<2}"
+            f"{row['seconds']:7.2f}"
+        )
+
+
+def _interval(row: dict[str, Any], column: str, scale: float) -> str:
+    value, half = row[column], row[f"{column}_95"]
+    if value is None:
+        return "-"
+    return f"{scale * value:.1f}" + ("" if half is None else f" ± {scale * half:.1f}")
+
+
+def moves(run: Run) -> Iterator[str]:
+    """Yield the lines that say what a placement moves."""
+    found = run.placement.moves
+    yield f"{len(found)} modules move" + (", proved the fewest" if run.placement.moves_proved else "")
+    for move in found:
+        yield f"  {move.task} {move.module}: {move.source} -> {move.to or 'stops'}"
