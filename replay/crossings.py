@@ -56,11 +56,42 @@ class Messages:
         for targets, kind in ((channels.beside, SELECT), (channels.crossed, HINT)):
             which, monitor = targets.expand(routes)
             flow, where, time_ns = made[which].T
-            # not before what caused it, where the monitor is on the selector's device
-            at = np.maximum(time_ns + delay_ns + channels.latency_ns[where, monitor], time_ns + 1)
-            kinds, spans = np.full(len(at), kind, np.uint64), channels.span[routes[which]]
-            rows = (at.astype(np.uint64), monitor.astype(np.uint64), keys[flow], kinds, spans.astype(np.uint64))
-            self.waiting = np.concatenate([self.waiting, np.stack(rows, axis=1)])
+            at = arrival_ns(time_ns + delay_ns, time_ns, channels.latency_ns[where, monitor])
+            self._put(at, monitor, keys[flow], kind, channels.span[routes[which]])
+
+    def begin_epoch(
+        self,
+        start_ns: int,
+        selections: NDArray[np.int64],
+        routes: NDArray[np.integer],
+        channels: Channels,
+        delay_ns: int,
+        keys: NDArray[np.uint64],
+    ) -> None:
+        """Tell the monitors beside the paths again what they forgot with the last epoch: selections still in force.
+
+        A message that arrived before the epoch is forgotten too, also one that came while no epoch was open because
+        there were no packets. `selections` are (flow, device, time), shape (selections, 3); the rest is as for `send`.
+        """
+        self.waiting = self.waiting[self.waiting[:, 0] >= np.uint64(start_ns)]
+        which, monitor = channels.beside.expand(routes)
+        flow, where, time_ns = selections[which].T
+        latency_ns = channels.latency_ns[where, monitor]
+        forgotten = arrival_ns(time_ns + delay_ns, time_ns, latency_ns) < start_ns
+        spans = channels.span[routes[which]]
+        self._put(start_ns + latency_ns[forgotten], monitor[forgotten], keys[flow[forgotten]], SELECT, spans[forgotten])
+
+    def _put(
+        self,
+        at_ns: NDArray[np.int64],
+        monitor: NDArray[np.int64],
+        key: NDArray[np.uint64],
+        kind: int,
+        span: NDArray[np.uint8],
+    ) -> None:
+        kinds = np.full(len(at_ns), kind, np.uint64)
+        columns = (at_ns.astype(np.uint64), monitor.astype(np.uint64), key, kinds, span.astype(np.uint64))
+        self.waiting = np.concatenate([self.waiting, np.stack(columns, axis=1)])
 
     def due(self, end_ns: int) -> NDArray[np.uint64]:
         """Take the messages that take effect before a time, in order of time (then selections before hints)."""
@@ -68,6 +99,13 @@ class Messages:
         taken = self.waiting[now]
         self.waiting = self.waiting[~now]
         return taken[np.lexsort((taken[:, 3] == HINT, taken[:, 0]))]
+
+
+def arrival_ns(
+    sent_ns: NDArray[np.int64], caused_ns: NDArray[np.int64], latency_ns: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return when messages take effect: after what caused them, also where the monitor is on the selector's device."""
+    return np.maximum(sent_ns + latency_ns, caused_ns + 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +100,8 @@ class Feed:
             if epoch > self._epoch:
                 yield from self._end_epoch()
                 self._epoch = epoch
+                start_ns = self.first_ns + epoch * self.epoch_ns
+                yield replace(self._prepare(PacketBatch.empty(0), start_ns), begins_ns=start_ns)
             end = int(np.searchsorted(batch.time_ns, self.first_ns + (epoch + 1) * self.epoch_ns))
             yield self._prepare(batch[begin:end])
             begin = end

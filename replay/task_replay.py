@@ -49,6 +49,8 @@ class Prepared:
     notice_path: NDArray[np.int64]
     end_ns: int
     """Messages that take effect before this time are delivered with the batch."""
+    begins_ns: int | None = None
+    """Where the batch, which then has no packets, stands for the start of an epoch: when that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ class TaskReplay:
         """By delay, setting and monitor."""
         self.outcomes = [Outcome(settings, len(channels.monitors), d) for d in range(len(delays_ms))]
         self.selected_at: list[tuple[int, int, int]] = []
+        self.selected_on: dict[tuple[int, int], int] = {}
+        """Path on which a flow was last selected at a device, by (flow, device)."""
         self._prepare_location(loss)
 
     def _table(self, setting: Setting, sampling: Sampling) -> Table:
@@ -117,6 +121,9 @@ class TaskReplay:
     def take(self, batch: Prepared) -> list[Job]:
         """Detect and tag; returns what remains to be done to the tables, as jobs that may run side by side."""
         tags = self._select(batch)
+        if batch.begins_ns is not None:
+            self._begin_epoch(batch.begins_ns)
+            return []
         self.after.add(
             len(batch.streams[self.key_kind]), batch.row[self.key_kind], tags.after, tags.past, batch.routed.ip_bytes
         )
@@ -151,7 +158,15 @@ class TaskReplay:
             for messages, delay_ns in zip(self.messages, self.selections.delays_ns, strict=True):
                 messages.send(selections, routes, self.channels, int(delay_ns), self.selections.keys())
             self.selected_at.extend((s.flow, s.where, s.time_ns) for s in selections)
+            self.selected_on.update(((s.flow, s.where), int(r)) for s, r in zip(selections, routes, strict=True))
         return Tags(tags.forward[keep], tags.reverse[keep], tags.after[keep], tags.past[keep])
+
+    def _begin_epoch(self, start_ns: int) -> None:
+        """Tell the monitors beside the paths again of the selections that are in force."""
+        selections = self.selections.in_force(start_ns)
+        routes = np.array([self.selected_on[flow, where] for flow, where, _ in selections.tolist()], np.int64)
+        for messages, delay_ns in zip(self.messages, self.selections.delays_ns, strict=True):
+            messages.begin_epoch(start_ns, selections, routes, self.channels, int(delay_ns), self.selections.keys())
 
     def _with_notices(self, batch: Prepared, seen: Sightings, back: NDArray[np.int32]) -> tuple[Any, ...]:
         """Put the notices among the packets, in order of time; each before the packets that are not earlier."""

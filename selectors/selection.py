@@ -63,6 +63,7 @@ class Selections:
         self.entry = np.zeros(4 * FIRST_ENTRIES, np.int32)
         # by entry: a (flow, device) pair, and one with device -1 for the flow anywhere
         self.flow = np.zeros(FIRST_ENTRIES, np.int32)
+        self.where = np.zeros(FIRST_ENTRIES, np.int32)
         self.first_ns = np.zeros(FIRST_ENTRIES, np.int64)
         self.since_ns = np.zeros(FIRST_ENTRIES, np.int64)
         self.last_true_ns = np.zeros(FIRST_ENTRIES, np.int64)
@@ -96,7 +97,8 @@ class Selections:
             taken, self.entries, self.flow_count, selected = sk.select(
                 taken, key, where, reverse_key, reverse_where, true, time_ns, self.hold_ns, self.delays_ns,
                 self.marks, self.fp, self.entry,
-                self.flow, self.first_ns, self.since_ns, self.last_true_ns, self.entries, self.flows, self.flow_count,
+                self.flow, self.where, self.first_ns, self.since_ns, self.last_true_ns, self.entries,
+                self.flows, self.flow_count,
                 tags.forward, tags.reverse, tags.after, tags.past, made, selected,
             )  # fmt: skip
             if taken < n:
@@ -109,10 +111,19 @@ class Selections:
         on = (self.since_ns[:n] < end_ns) & (self.last_true_ns[:n] + self.hold_ns >= start_ns)
         return np.unique(self.flow[:n][on])
 
+    def in_force(self, now_ns: int) -> NDArray[np.int64]:
+        """Return (flow, device, since when) of every selection that lasts at a time, shape (selections, 3).
+
+        The time must not lie before that of what was taken.
+        """
+        n = self.entries
+        on = (self.where[:n] != sk.ANYWHERE) & (self.last_true_ns[:n] + self.hold_ns >= now_ns)
+        return np.stack([self.flow[:n][on], self.where[:n][on], self.since_ns[:n][on]], axis=1).astype(np.int64)
+
     def _grow(self) -> None:
         """Make room for twice as many entries, in a table that is at most a quarter full."""
         size = 2 * len(self.flow)
-        for name in ("flow", "flows", "first_ns", "since_ns", "last_true_ns"):
+        for name in ("flow", "where", "flows", "first_ns", "since_ns", "last_true_ns"):
             setattr(self, name, np.resize(getattr(self, name), size))
         fp, entry = self.fp, self.entry
         self.fp, self.entry = np.zeros(4 * size, np.uint64), np.zeros(4 * size, np.int32)

@@ -79,7 +79,7 @@ def in_force(since_ns, last_true_ns, hold_ns, delays_ns, now):
 @lean_kernel
 def select(
     begin, key, where, reverse_key, reverse_where, true, time_ns, hold_ns, delays_ns,
-    marks, fp, entry, flow, first_ns, since_ns, last_true_ns, entries, flows, flow_count,
+    marks, fp, entry, flow, at, first_ns, since_ns, last_true_ns, entries, flows, flow_count,
     forward, reverse, after, past, made, selections,
 ):  # fmt: skip
     """Take sightings in order, from number `begin` on, while there is room for new selections.
@@ -126,6 +126,7 @@ def select(
                 fp[slot] = print_
                 entry[slot] = entries
                 flow[entries] = number
+                at[entries] = device
                 first_ns[entries] = now
                 since_ns[entries] = now
                 last_true_ns[entries] = -hold_ns - 1 - (1 << 62)

@@ -567,6 +567,7 @@ class TaskOracle:
         self.paths: dict[int, RoutedPath] = {}
         self.drops: set[tuple[int, str]] = set()
         self.flows: set[int] = set()
+        self.selected_on: dict[tuple[int, str], RoutedPath] = {}
         self.truth: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0, 0, 0])
         """By flow and monitor: bytes, pre-event bytes, packets while the selection lasted."""
         links = {frozenset((link.a, link.b)): link.name for link in topology.links}
@@ -654,13 +655,32 @@ class TaskOracle:
         if not self.selections.event((flow, selector), now):
             return
         assert packet.path is not None
+        self.selected_on[flow, selector] = packet.path
         at = self.task.monitor.at
         for devices, kind in ((beside_path(packet.path, at), SELECT), (on_path(packet.path, at), HINT)):
             for device in devices:
                 arrives = now + self.selections.delay_ns + latency_ns(self.topology, selector, device)
-                span = self.span(packet.path)
-                message = (max(arrives, now + 1), kind == HINT, next(self.sent), kind, device, flow, span)
-                heapq.heappush(self.messages, message)
+                self.send(max(arrives, now + 1), kind, device, flow, packet.path)
+
+    def start_epoch(self, start_ns: int) -> None:
+        """The monitors have forgotten all: those beside the paths are told again of the selections that last.
+
+        Messages that came while no epoch was open, because there were no packets, are forgotten with the rest.
+        """
+        self.messages = [message for message in self.messages if message[0] >= start_ns]
+        heapq.heapify(self.messages)
+        for (flow, selector), path in self.selected_on.items():
+            if self.selections.holds((flow, selector), start_ns):
+                since = self.selections.made[flow, selector].since_ns
+                for device in beside_path(path, self.task.monitor.at):
+                    latency = latency_ns(self.topology, selector, device)
+                    if max(since + self.selections.delay_ns + latency, since + 1) < start_ns:
+                        self.send(start_ns + latency, SELECT, device, flow, path)
+
+    def send(self, arrives: int, kind: str, device: str, flow: int, path: RoutedPath) -> None:
+        """Put a message on its way."""
+        message = (arrives, kind == HINT, next(self.sent), kind, device, flow, self.span(path))
+        heapq.heappush(self.messages, message)
 
     def deliver(self, now: int) -> None:
         """Deliver the messages that have arrived by now."""
@@ -868,22 +888,26 @@ def replay(
         for delay in delays_ms or (task.selector.detection_delay_ms,)
     ]
     start = packets[0].time_ns
-    current = 0
+    current = begun = 0
     filled = {(p.time_ns - start) // epoch_ns for p in packets}
     for at, what, packet in timeline(topology, packets):
         epoch = (at - start) // epoch_ns
         if epoch > max(filled):
             break
-        # epochs without packets are not opened: what happens in one counts for the next that has packets
+        # epochs without packets are not opened: a notice that comes in one counts for the next that has packets
         epoch = min(e for e in filled if e >= epoch)
         for oracle in oracles:
             if epoch > current:
                 oracle.end_epoch(start + current * epoch_ns, start + (current + 1) * epoch_ns)
+            if epoch > begun and at >= start + epoch * epoch_ns:
+                oracle.start_epoch(start + epoch * epoch_ns)
             if what == 0:
                 oracle.notice(packet, at)
             else:
                 oracle.packet(packet)
         current = epoch
+        if at >= start + epoch * epoch_ns:
+            begun = epoch
     for oracle in oracles:
         oracle.end_epoch(start + current * epoch_ns, start + (current + 1) * epoch_ns)
     return [row for o in oracles for row in o.rows()], [found for o in oracles for found in o.located()]

@@ -232,9 +232,9 @@ def flow_of(times_ms: Sequence[float], flow: int = 1, **columns: Any) -> PacketB
         time_ns=np.round(np.array(times_ms) * 1e6).astype(np.int64) + S,
         src=[address_words("10.0.0.1")] * n,
         dst=[address_words("10.0.4.1")] * n,
-        src_port=np.full(n, flow),
         dst_port=np.full(n, 80),
         **{
+            "src_port": np.full(n, flow),
             "protocol": np.full(n, 6),
             "ip_bytes": np.full(n, 100),
             "payload_bytes": np.full(n, 60),
@@ -341,6 +341,33 @@ def test_what_comes_after_a_selection_ended_is_not_pre_event(monkeypatch: pytest
     )
     assert rows["tag"]["pre_event_bytes"] == 4 * 3 * 100
     assert rows["tag"]["pre_event_captured_bytes"] == 0
+
+
+@pytest.mark.parametrize(
+    ("second_s", "hold_s", "captured"),
+    [
+        (6, 30, True),
+        (10, 30, True),
+        (7.000001, 30, False),  # the message of the new epoch is on its way
+        (29, 30, True),  # epochs without packets lie between
+        (29, 20, False),  # the selection is over
+    ],
+)
+def test_a_monitor_beside_the_path_is_told_again_when_an_epoch_begins(
+    second_s: float, hold_s: float, captured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pair of hosts is selected on one spine; later its packets take another one."""
+    selector = {"event": "elephant", "at": "ecmp-switch", "key": "src+dst", "threshold_mbps": 0.005, "hold_s": hold_s}
+    tasks = [{"selector": selector, "monitor": {"measure": "volume", "at": "ecmp-peers"}}]
+    spec = world(tasks, LEAVES, sampling={"probability": 0, "epoch_s": 7})
+    trial = flow_of([0] * 40, src_port=np.arange(40))
+    packets = oracle.routed_packets(load(spec), oracle.load("leaf-spine", leaves=3, spines=3), trial)
+    spines = [packet.path.devices[2] for packet in packets if packet.path]
+    other = next(port for port, spine in enumerate(spines) if spine != spines[0])
+    batch = flow_of([0, second_s * 1000], src_port=[0, other], ip_bytes=[1500, 41])
+    result = replayed(monkeypatch, spec, batch, mode=["tag"], memory=[TABLE_OF_ANY_SIZE])
+    (row,) = assert_equal(spec, batch, result, mode=["tag"], memory=[TABLE_OF_ANY_SIZE])
+    assert row["captured_bytes"] == (41 if captured else 0)
 
 
 # determinism
