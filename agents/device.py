@@ -29,7 +29,7 @@ from . import counters
 from .epochs import NEVER_NS, Epochs
 from .host_tagger import HostTagger
 from .link import Link, Told
-from .modules import Modules
+from .modules import LAST_BIT, Modules
 from .monitoring import Monitoring
 from .observed import Observed
 from .pairs import Pairs
@@ -116,6 +116,7 @@ class Device:
         modules.route(config, pairs)
         self.modules, self._pairs, self._observed = modules, pairs, observed
         self._keys = {kind: np.empty(BATCH_PACKETS, np.uint64) for kind in modules.key_kinds()}
+        self._concerns = modules.concerns(pairs)
         self._start(config, now_ns)
         self._due_ns = 0
         try:
@@ -237,20 +238,26 @@ class Device:
         self._empty_batch()
 
     def _detect(self, begin: int, end: int, now_ns: int) -> None:
-        packets, pair = self._batch[begin:end], self._pair[begin:end]
+        packets, pair = self._rows(begin, end), self._pair[begin:end]
         self.counters["packets"] += end - begin
         if not self._keys:
             return
         self._pairs.write(packets, pair)
         for kind, column in self._keys.items():
             column[begin:end] = flow_keys(packets, kind)
-        for selecting in self.modules.selectors.values():
+        concerned = self._pairs.concerned(pair, self._concerns)
+        for i, selecting in enumerate(self.modules.selectors.values()):
+            if not concerned >> min(i, LAST_BIT) & 1:
+                continue
             late = selecting.late
             found = selecting.take(packets, self._keys[selecting.config.key][begin:end], pair, now_ns)
             self.counters["selected"] += found
             self.counters["late_selections"] += selecting.late - late
             if found:
                 self._due_ns = 0
+
+    def _rows(self, begin: int, end: int) -> PacketBatch:
+        return PacketBatch(*[column[begin:end] for column in self._columns])
 
     def _tag(self, now_ns: int) -> bool:
         """Put, move and end tags, and send messages, as far as they are due."""
@@ -287,7 +294,7 @@ class Device:
     def _measure(self, end: int, until_ns: int) -> None:
         """Let the monitors have the rows up to `end`, and the messages before the last row or before `until_ns`."""
         begin = self._measured
-        packets, pair = self._batch[begin:end], self._pair[begin:end]
+        packets, pair = self._rows(begin, end), self._pair[begin:end]
         if end > begin:
             until_ns = max(until_ns, int(packets.time_ns[-1]) + 1)
         for monitor in self.modules.monitors.values():

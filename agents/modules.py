@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..bus.config import DeviceConfig, MonitorConfig, SelectorConfig
 from .monitoring import Monitoring
 from .pairs import Pairs
@@ -13,6 +16,8 @@ DETECTION = ("event", "key", "hold_s", "detection_delay_ms", "memory_entries", "
 TABLE = ("measure", "key", "memory_entries", "parameters")
 TABLE_OF_DEVICE = ("mode", "probability", "early_removal_bytes", "preserve_bytes")
 """What decides whether the state that was kept under one configuration serves another; the rest may change."""
+LAST_BIT = 63
+"""The bit that all further selectors share, where a device has more than there are bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,13 @@ class Modules:
             self.selectors[s.task].route(s, pairs)
         for m in config.monitors:
             self.monitors[m.task].route(m, pairs)
+
+    def concerns(self, pairs: Pairs) -> NDArray[np.uint64]:
+        """Return a column by pair number: bit i is set where selector i (in their order) watches the pair."""
+        column = np.zeros(pairs.none + 1, np.uint64)
+        for i, selecting in enumerate(self.selectors.values()):
+            column |= selecting.watches.astype(np.uint64) << np.uint64(min(i, LAST_BIT))
+        return column
 
     def key_kinds(self) -> tuple[str, ...]:
         """Return the key kinds that they use."""

@@ -28,6 +28,7 @@ PORTS = {6: (13, 14), 17: (15, 16), 132: (17, 18)}
 
 GOTO_TABLE, APPLY_ACTIONS = 1, 4
 NICIRA, REG_LOAD, IP_TOS = 0x00002320, 7, 5 << 9 | 1
+SEND_TIMEOUT_S = 1
 DSCP_SHIFT = 2
 """Where the DSCP begins in the type of service."""
 
@@ -121,12 +122,13 @@ def split(data: bytes) -> tuple[list[Message], bytes]:
 class Connection:
     """A connection to a switch's management socket, from hello on; reading never waits."""
 
-    def __init__(self, path: str, timeout_s: float = 1.0) -> None:
+    def __init__(self, path: str) -> None:
         """Connect and say hello; raises LiveError where nobody answers there."""
         self.path = path
         self._rest = b""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        self._socket.settimeout(timeout_s)
+        # the kernel's time-out, for sending alone: with Python's own, reading what has not come would wait as well
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_TIMEOUT_S, 0))
         try:
             self._socket.connect(path)
             self._socket.sendall(message(HELLO, 0))

@@ -18,6 +18,15 @@ WATCHED, HEEDS_TAG, HEEDS_REVERSE_TAG = 1, 2, 4
 
 
 @lean_kernel
+def concerned(pair, concerns):
+    """Return the bits of `concerns[pair]` that are set for any packet."""
+    bits = np.uint64(0)
+    for i in range(len(pair)):
+        bits |= concerns[pair[i]]
+    return bits
+
+
+@lean_kernel
 def pairs_by_hash(src, dst, hosts, pair):
     """Write source host x hosts + destination host of each packet; hosts x hosts where both are one host."""
     for i in range(len(pair)):

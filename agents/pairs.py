@@ -15,7 +15,7 @@ from ..bus.config import DeviceConfig
 from ..errors import BusError
 from ..replay.sites import PrefixSites
 from ..traces.packets import PacketBatch
-from .pair_kernels import pairs_by_hash
+from .pair_kernels import concerned, pairs_by_hash
 
 
 class Pairs:
@@ -37,6 +37,10 @@ class Pairs:
             return
         a, b = self._prefixes.hosts_of(batch)
         pair[:] = np.where((a < 0) | (b < 0) | (a == b), self.none, a * len(self.hosts) + b)
+
+    def concerned(self, pair: NDArray[np.int32], concerns: NDArray[np.uint64]) -> int:
+        """Return the bits that a column by pair number has for any of some packets."""
+        return int(concerned(pair, concerns))
 
     def number(self, pair: str) -> int:
         """Return the number of a pair; raises BusError for one that is not of this network."""

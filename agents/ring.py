@@ -2,7 +2,9 @@
 
 The kernel fills blocks of packets and hands each over when it is full or `timeout_ms` old. We walk a block in place
 (`ring_kernels.py`), write its packets to columns and give the block back. Where all blocks are ours the kernel drops
-packets, and counts them. Of each packet only the first `SNAP_BYTES` bytes are copied, which hold all headers.
+packets, and counts them. With few packets a block lasts no longer than its time-out, so it is the number of blocks that
+says how long we may be away: many small ones are better than few large ones. Of each packet only the first `SNAP_BYTES`
+bytes are copied, which hold all headers.
 
 An interface that goes away takes the ring with it: `read` then says so once by `lost`, and `reopen` tries again.
 """
@@ -23,18 +25,16 @@ from ..errors import LiveError
 from ..traces.header_kernels import SKIP_REASONS
 from ..traces.packets import PacketBatch
 from .netns import network_of
-from .ring_kernels import walk_block
+from .ring_kernels import BLOCK, CURSOR_WORDS, LEFT, OURS, STATUS, walk_blocks
 
 SNAP_BYTES = 192
-DEFAULT_BLOCKS, DEFAULT_BLOCK_BYTES = 16, 256 << 10
+DEFAULT_BLOCKS, DEFAULT_BLOCK_BYTES = 256, 16 << 10
 
 ETH_P_ALL = 0x0003
 SOL_PACKET = 263
 RX_RING, STATISTICS, VERSION, IGNORE_OUTGOING = 5, 6, 10, 23
 TPACKET_V3 = 2
 FRAME_BYTES = 2048
-STATUS, PACKETS, FIRST = 2, 3, 4  # words of a block's header: whose it is, how many packets, where the first begins
-OURS, KERNELS = 1, 0
 SO_ATTACH_FILTER = 26
 RETURN_CONSTANT = 0x06  # BPF_RET | BPF_K: the whole filter, which cuts packets and refuses none
 
@@ -69,7 +69,7 @@ class Ring:
         self.blocks, self.block_bytes, self.timeout_ms = blocks, block_bytes, timeout_ms
         self.incoming_only = incoming_only
         self.skipped = np.zeros(len(SKIP_REASONS), np.int64)
-        self.latest_ns = 0
+        self._cursor = np.zeros(CURSOR_WORDS, np.int64)
         self.lost = False
         """The interface is gone; nothing more comes until `reopen`."""
         self._socket: socket.socket | None = None
@@ -111,7 +111,7 @@ class Ring:
         self._map = mmap.mmap(opened.fileno(), size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         self._data: NDArray[np.uint8] = np.frombuffer(self._map, np.uint8)
         self._words = self._data.view(np.uint32).reshape(self.blocks, self.block_bytes // 4)
-        self._block, self._at, self._left, self._walking = 0, 0, 0, False
+        self._cursor[BLOCK], self._cursor[LEFT] = 0, -1
         opened.bind((self.interface, ETH_P_ALL))
         self.index = socket.if_nametoindex(self.interface)
 
@@ -127,7 +127,7 @@ class Ring:
     @property
     def ready(self) -> bool:
         """Whether there are packets to take now."""
-        return self._socket is not None and (self._left > 0 or bool(self._words[self._block, STATUS] & OURS))
+        return self._socket is not None and bool(self._words[self._cursor[BLOCK], STATUS] & OURS)
 
     def backlog(self) -> float:
         """Return the share of the blocks that wait for us, from 0 to 1."""
@@ -160,20 +160,11 @@ class Ring:
         `columns` are those of a `PacketBatch`, all of one length. Packets that cannot be measured are counted in
         `skipped`, by the reasons of traces/header_kernels.py.
         """
-        while self.ready and row < len(outgoing):
-            if not self._walking:
-                block = self._words[self._block]
-                self._left = int(block[PACKETS])
-                self._at = self._block * self.block_bytes + int(block[FIRST])
-                self._walking = True
-            self._at, self._left, row, self.latest_ns = walk_block(
-                self._data, self._at, self._left, outgoing, self.latest_ns, *columns, row, self.skipped
-            )
-            if self._left == 0:
-                self._words[self._block, STATUS] = KERNELS
-                self._block = (self._block + 1) % self.blocks
-                self._walking = False
-        return row
+        if self._socket is None:
+            return row
+        return int(
+            walk_blocks(self._data, self._words, self.block_bytes, self._cursor, outgoing, *columns, row, self.skipped)
+        )
 
     def read_batch(self, packets: int) -> tuple[PacketBatch, NDArray[np.uint8]]:
         """Take up to so many packets that are ready; return them and which of them are outgoing."""

@@ -1,4 +1,4 @@
-"""Hot loop over the packets of one block of a capture ring (`ring.py` says what the ring is)."""
+"""Hot loop over the packets of a capture ring (`ring.py` says what the ring is)."""
 
 from __future__ import annotations
 
@@ -13,29 +13,49 @@ NEXT, SECONDS, NANOSECONDS, CAPTURED, ON_WIRE, MAC, PACKET_TYPE = 0, 4, 8, 12, 1
 PACKET_OUTGOING = 4
 
 
+# and in a block's header (struct tpacket_block_desc), as words of four bytes
+STATUS, PACKETS, FIRST = 2, 3, 4
+KERNELS, OURS = 0, 1
+BLOCK, AT, LEFT, LATEST_NS, CURSOR_WORDS = range(5)
+"""What `cursor` holds: number of the block we are at, place of its next packet, packets left in it (-1: not begun),
+latest time of all packets so far."""
+
+
 @lean_kernel
-def walk_block(
-    data, at, left, outgoing, latest_ns,
+def walk_blocks(
+    data, words, block_bytes, cursor, outgoing,
     time_ns, src, dst, src_port, dst_port, protocols, ip_bytes, payload_bytes, tcp_flags, tcp_seq, dscp,
     row, skipped,
 ):  # fmt: skip
-    """Write the packets of a block to the rows from `row` on, `left` of them from data[at:], until no row is free.
+    """Write the packets of the blocks that are ours to the rows from `row` on; return the next row that is free.
 
-    `outgoing` is set where the device sent the packet. Times never fall: a packet that is earlier than `latest_ns` or
-    than one before it (two processors fill one ring) takes that one's time. Returns (place of the next packet, packets
-    left, next free row, latest time).
+    A block whose packets are all taken goes back to the kernel. `words` is `data` as blocks of 32-bit words. `outgoing`
+    is set where the device sent the packet. Times never fall: a packet that is earlier than one before it (two
+    processors fill one ring) takes that one's time.
     """
     rows = len(time_ns)
-    while left > 0 and row < rows:
-        now_ns = little32(data, at + SECONDS) * 1_000_000_000 + little32(data, at + NANOSECONDS)
-        latest_ns = max(latest_ns, now_ns)
-        start = at + (byte_at(data, at + MAC) | byte_at(data, at + MAC + 1) << 8)
-        outgoing[row] = np.uint8(byte_at(data, at + PACKET_TYPE) == PACKET_OUTGOING)
-        row = decode_packet(
-            data, start, start + little32(data, at + CAPTURED), little32(data, at + ON_WIRE), ETHERNET, latest_ns,
-            time_ns, src, dst, src_port, dst_port, protocols, ip_bytes, payload_bytes, tcp_flags, tcp_seq, dscp,
-            row, skipped,
-        )  # fmt: skip
-        at += little32(data, at + NEXT)
-        left -= 1
-    return at, left, row, latest_ns
+    block, at, left, latest_ns = cursor[BLOCK], cursor[AT], cursor[LEFT], cursor[LATEST_NS]
+    while row < rows:
+        if left < 0:
+            if words[block, STATUS] & OURS == 0:
+                break
+            left = np.int64(words[block, PACKETS])
+            at = block * block_bytes + np.int64(words[block, FIRST])
+        while left > 0 and row < rows:
+            now_ns = little32(data, at + SECONDS) * 1_000_000_000 + little32(data, at + NANOSECONDS)
+            latest_ns = max(latest_ns, now_ns)
+            start = at + (byte_at(data, at + MAC) | byte_at(data, at + MAC + 1) << 8)
+            outgoing[row] = np.uint8(byte_at(data, at + PACKET_TYPE) == PACKET_OUTGOING)
+            row = decode_packet(
+                data, start, start + little32(data, at + CAPTURED), little32(data, at + ON_WIRE), ETHERNET, latest_ns,
+                time_ns, src, dst, src_port, dst_port, protocols, ip_bytes, payload_bytes, tcp_flags, tcp_seq, dscp,
+                row, skipped,
+            )  # fmt: skip
+            at += little32(data, at + NEXT)
+            left -= 1
+        if left == 0:
+            words[block, STATUS] = KERNELS
+            block = (block + 1) % len(words)
+            left = -1
+    cursor[BLOCK], cursor[AT], cursor[LEFT], cursor[LATEST_NS] = block, at, left, latest_ns
+    return row

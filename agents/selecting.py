@@ -103,7 +103,9 @@ class Selecting:
     def route(self, config: SelectorConfig, pairs: Pairs) -> None:
         """Take the pairs, code and monitors of a configuration that is otherwise the one that we have."""
         self.config, self._pairs = config, pairs
-        self._where = np.where(pairs.mark(config.watches) > 0, HERE, NOWHERE).astype(np.int32)
+        self.watches = pairs.mark(config.watches) > 0
+        """By pair: whether its packets are this selector's matter."""
+        self._where = np.where(self.watches, HERE, NOWHERE).astype(np.int32)
         self._tells = {pairs.number(pair): devices for pair, devices in config.tells.items()}
         self._announces = {pairs.number(pair): devices for pair, devices in config.announces.items()}
 
@@ -121,14 +123,12 @@ class Selecting:
     def take(self, packets: PacketBatch, key: NDArray[np.uint64], pair: NDArray[np.int32], now_ns: int) -> int:
         """Look at packets, in order; return the number of new selections (rules 1 and 4)."""
         where = self._where[pair]
-        if not len(where) or where.max() == NOWHERE:
-            return 0
         if len(self._none_lost) < len(key):
             self._none_lost = np.zeros(2 * len(key), np.bool_)
         true = self.selector.events(Sightings(packets, key, where, self._none_lost[: len(key)]))
-        if not true.any():
+        rows = true.nonzero()[0]
+        if not len(rows):
             return 0
-        rows = np.flatnonzero(true)
         nowhere = np.full(len(rows), NOWHERE, np.int32)
         keys, times = key[rows], packets.time_ns[rows]
         _, found = self._selections.select(keys, where[rows], keys, nowhere, true[rows], times)

@@ -12,7 +12,7 @@ from ..traces.keys import KEY_KINDS, flow_keys
 from ..traces.packets import PacketBatch
 from .monitoring import Monitoring
 from .pairs import Pairs
-from .ring_kernels import walk_block
+from .ring_kernels import CURSOR_WORDS, walk_blocks
 from .selecting import Selecting
 
 HOSTS = ("a", "b")
@@ -50,4 +50,6 @@ def warm_up() -> None:
             monitoring.take(packets, pair, key, key, item, 0, PACKETS)
             monitoring.records()
     outgoing, skipped = np.empty(PACKETS, np.uint8), np.zeros(4, np.int64)
-    walk_block(np.zeros(64, np.uint8), 0, 0, outgoing, 0, *packets.columns(), 0, skipped)
+    nothing, cursor = np.zeros(64, np.uint8), np.full(CURSOR_WORDS, -1, np.int64)
+    cursor[0] = 0
+    walk_blocks(nothing, nothing.view(np.uint32).reshape(1, -1), 64, cursor, outgoing, *packets.columns(), 0, skipped)
