@@ -344,17 +344,19 @@ def test_what_comes_after_a_selection_ended_is_not_pre_event(monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
-    ("second_s", "hold_s", "captured"),
+    ("second_s", "hold_s", "delay_ms", "captured"),
     [
-        (6, 30, True),
-        (10, 30, True),
-        (7.000001, 30, False),  # the message of the new epoch is on its way
-        (29, 30, True),  # epochs without packets lie between
-        (29, 20, False),  # the selection is over
+        (6, 30, 0, True),
+        (10, 30, 0, True),
+        (7.000001, 30, 0, False),  # the message of the new epoch is on its way
+        (10, 30, 8000, True),  # so is the first one still when the epoch begins
+        (29, 30, 0, True),  # epochs without packets lie between
+        (29, 20, 0, False),  # the selection is over
+        (29, 20, 8000, False),  # and the message that came between is forgotten
     ],
 )
 def test_a_monitor_beside_the_path_is_told_again_when_an_epoch_begins(
-    second_s: float, hold_s: float, captured: bool, monkeypatch: pytest.MonkeyPatch
+    second_s: float, hold_s: float, delay_ms: float, captured: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pair of hosts is selected on one spine; later its packets take another one."""
     selector = {"event": "elephant", "at": "ecmp-switch", "key": "src+dst", "threshold_mbps": 0.005, "hold_s": hold_s}
@@ -365,8 +367,9 @@ def test_a_monitor_beside_the_path_is_told_again_when_an_epoch_begins(
     spines = [packet.path.devices[2] for packet in packets if packet.path]
     other = next(port for port, spine in enumerate(spines) if spine != spines[0])
     batch = flow_of([0, second_s * 1000], src_port=[0, other], ip_bytes=[1500, 41])
-    result = replayed(monkeypatch, spec, batch, mode=["tag"], memory=[TABLE_OF_ANY_SIZE])
-    (row,) = assert_equal(spec, batch, result, mode=["tag"], memory=[TABLE_OF_ANY_SIZE])
+    options: dict[str, Any] = {"mode": ["tag"], "memory": [TABLE_OF_ANY_SIZE], "detection_delay_ms": [delay_ms]}
+    result = replayed(monkeypatch, spec, batch, **options)
+    (row,) = assert_equal(spec, batch, result, **options)
     assert row["captured_bytes"] == (41 if captured else 0)
 
 
