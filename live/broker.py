@@ -35,13 +35,25 @@ class Broker:
     `access` is how to speak to it, as any of its users; hand each process what it needs (`access.only(...)`).
     """
 
-    def __init__(self, folder: Path, devices: Sequence[str], record: Recorder, port: int | None = None) -> None:
-        """Prepare a broker for the agents of these devices; without `port`, a free one is taken when it starts."""
-        self.folder, self.devices, self.record = folder, list(devices), record
+    def __init__(
+        self,
+        folder: Path,
+        devices: Sequence[str],
+        record: Recorder,
+        port: int | None = None,
+        log: Path | None = None,
+    ) -> None:
+        """Prepare a broker for the agents of these devices; without `port`, a free one is taken when it starts.
+
+        It logs to `log`, or in its folder, which goes away with the run.
+        """
+        self.folder, self.record = folder, record
+        self.devices = [device for device in devices if device not in (CONTROLLER, OPERATOR)]
+        self.log = log or folder / "mosquitto.log"
         self._asked_port = port
-        self.passwords = {user: secrets.token_urlsafe(32) for user in (CONTROLLER, OPERATOR, *devices)}
+        self.passwords = {user: secrets.token_urlsafe(32) for user in (CONTROLLER, OPERATOR, *self.devices)}
         self.port = port or 0
-        self.process: Process | None = None
+        self._process: Process | None = None
 
     @property
     def access(self) -> BrokerAccess:
@@ -49,9 +61,11 @@ class Broker:
         return BrokerAccess(HOST, self.port, self.passwords)
 
     @property
-    def log(self) -> Path:
-        """What it says, connections and refusals among it."""
-        return self.folder / "mosquitto.log"
+    def process(self) -> Process:
+        """The mosquitto that runs, or ran last; raises LiveError before there was one."""
+        if self._process is None:
+            raise LiveError("the broker has not been started")
+        return self._process
 
     def start(self) -> None:
         """Start it; it answers when this returns.
@@ -66,6 +80,7 @@ class Broker:
                 f"port {self._asked_port}, which the broker was to have, is in use by {who}: end that, or name another "
                 "port, or none for a free one"
             )
+        self.record("folder", str(self.folder))
         for tries_left in reversed(range(TRIES)):
             self.port = self.port or free_port()
             self._write_files()
@@ -80,24 +95,21 @@ class Broker:
 
     def stop(self) -> None:
         """End it in order: it writes down what it has not delivered."""
-        if self.process is not None:
-            self.process.stop()
+        if self._process is not None:
+            self._process.stop()
 
     def kill(self) -> None:
         """End it at once, as a crash would."""
-        if self.process is not None:
-            self.process.kill()
+        self.process.kill()
 
     def restart(self) -> None:
         """Start it again, on the same port and with the data that it has written; ends it first where it runs."""
         self.stop()
-        program = mosquitto()
-        assert program is not None and self.process is not None, "only what was started is restarted"
-        self._launch(program)
+        self._launch(self.process.arguments[0])
 
     def _launch(self, program: str) -> None:
-        process = Process("mosquitto", [program, "-c", str(self.folder / "mosquitto.conf")], self.log, self.record)
-        self.process = process
+        command = [program, "-c", str(self.folder / "mosquitto.conf")]
+        process = self._process = Process("mosquitto", command, self.log, self.record)
         until(lambda: process.pid in listeners(self.port), "mosquitto to listen", START_S, process.check)
 
     def _write_files(self) -> None:
@@ -154,8 +166,8 @@ def right_lines(devices: Iterable[str]) -> list[str]:
         OPERATOR: ((request(OPERATOR),), (reply(OPERATOR), status("+"), stats("+"))),
     }
     for device in devices:
-        writes = (status(device), report(device), stats(device), select("+", device))
-        rights[device] = (writes, (config(device), select(device, "+")))
+        says = (status(device), report(device), stats(device), select("+", device))
+        rights[device] = (says, (config(device), select(device, "+")))
     lines = []
     for user, (writes, reads) in rights.items():
         lines.append(f"user {user}")

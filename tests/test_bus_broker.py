@@ -204,7 +204,11 @@ def test_a_broker_that_is_killed_twice_loses_no_spooled_report(
     sender = threading.Thread(target=send_numbered, args=(agent, range(200)))
     sender.start()
     for reports in (40, 120):
-        soon(lambda reports=reports: agent.sent >= reports or not sender.is_alive(), "reports to be sent")
+
+        def so_many_sent(reports: int = reports) -> bool:
+            return agent.sent >= reports or not sender.is_alive()
+
+        soon(so_many_sent, "reports to be sent")
         broker.kill()
         broker.restart()
     sender.join()
@@ -261,7 +265,7 @@ def test_operators_stand_side_by_side(connect: Callable[..., BusClient]) -> None
 
 
 def test_a_port_in_use_is_refused_with_the_name_of_its_holder(broker: Broker, tmp_path: Path) -> None:
-    assert holder(broker.port) == f"mosquitto (process {broker.process.pid})"  # type: ignore[union-attr]
+    assert holder(broker.port) == f"mosquitto (process {broker.process.pid})"
     with pytest.raises(LiveError, match=rf"port {broker.port}.* in use by mosquitto \(process \d+\)"):
         Broker(tmp_path / "second", ["s1"], record, broker.port).start()
     assert not (tmp_path / "second").exists()
@@ -281,7 +285,7 @@ def test_the_folder_keeps_its_secrets_and_the_broker_stays_on_loopback(broker: B
     for path in ("passwords", "rights", "mosquitto.conf"):
         assert (broker.folder / path).stat().st_mode & 0o777 == 0o600
     texts = [path.read_text(errors="replace") for path in broker.folder.iterdir()]
-    command = Path(f"/proc/{broker.process.pid}/cmdline").read_text()  # type: ignore[union-attr]
+    command = Path(f"/proc/{broker.process.pid}/cmdline").read_text()
     assert not any(password in text for password in broker.passwords.values() for text in [*texts, command])
     local = [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     assert {address for address in local if int(address[-4:], 16) == broker.port} >= {f"0100007F:{broker.port:04X}"}

@@ -1,0 +1,211 @@
+"""The things that a run makes on a machine: whether one is there still, and how it goes away.
+
+A thing is a mapping with `kind`, `name` and what its kind needs:
+
+| kind | name | more |
+|---|---|---|
+| process | what it is | `pid`, and `start`, the clock tick at which it began: another with its pid is not hit |
+| bridge | a bridge of Open vSwitch | |
+| interface | a network interface | |
+| netns | a named network namespace | |
+| nft | a table of nftables | `family`; `pid` and `start` of a process whose namespace it is in, or none: this one |
+| file, folder | its path | |
+| service | openvswitch | |
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import LiveError
+
+Thing = Mapping[str, Any]
+
+END_S = 3.0
+"""How long processes may take to end when asked, before they are killed."""
+MISSING = 127
+"""Status of a command that is not installed, as shells have it."""
+OVS_CTL = "/usr/share/openvswitch/scripts/ovs-ctl"
+
+
+def is_there(thing: Thing) -> bool:
+    """Say whether a thing is on this machine now."""
+    there, _ = KINDS[thing["kind"]]
+    return there(thing)
+
+
+def remove(thing: Thing) -> None:
+    """Remove a thing that is there; raises LiveError, with the reason, where that fails."""
+    _, gone = KINDS[thing["kind"]]
+    try:
+        gone(thing)
+    except OSError as error:
+        raise LiveError(f"cannot remove {described(thing)}: {error}") from None
+
+
+def described(thing: Thing) -> str:
+    """Return a thing in words."""
+    where = f" ({thing['pid']})" if thing["kind"] == "process" else ""
+    return f"{thing['kind']} {thing['name']}{where}"
+
+
+# processes
+
+
+def start_tick(pid: int) -> int | None:
+    """Return the clock tick, since the machine started, at which a process began; None where it has ended."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if after_name[0] in "ZX" else int(after_name[19])
+
+
+def end_processes(things: Iterable[Thing]) -> None:
+    """End processes together: ask them, wait, and kill those that do not listen. Ended ones are passed over.
+
+    Each is held by a descriptor while it is compared with what is recorded, so that no other process can be hit.
+    """
+    held = {}
+    for thing in things:
+        try:
+            descriptor = os.pidfd_open(thing["pid"])
+        except ProcessLookupError:
+            continue
+        if _process_there(thing):
+            held[descriptor] = thing
+        else:
+            os.close(descriptor)
+    try:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            waiting = set(held) - _ended(held, 0.0)
+            for descriptor in waiting:
+                signal.pidfd_send_signal(descriptor, number)
+            _ended(waiting, END_S)
+        left = [described(held[descriptor]) for descriptor in set(held) - _ended(held, 0.0)]
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+    if left:
+        raise LiveError(f"{', '.join(left)}: does not end, although it was killed")
+
+
+def _ended(descriptors: Iterable[int], within_s: float) -> set[int]:
+    """Wait until all processes have ended, at most so long, and return those that have."""
+    poll, left, ended = select.poll(), set(descriptors), set[int]()
+    for descriptor in left:
+        poll.register(descriptor, select.POLLIN)
+    deadline = time.monotonic() + within_s
+    while left and (ready := poll.poll(max(deadline - time.monotonic(), 0.0) * 1000)):
+        for descriptor, _ in ready:
+            poll.unregister(descriptor)
+            ended.add(descriptor)
+            left.discard(descriptor)
+    return ended
+
+
+def _process_there(thing: Thing) -> bool:
+    return thing.get("start") is not None and start_tick(thing["pid"]) == thing["start"]
+
+
+# the other kinds
+
+
+def _interface_there(thing: Thing) -> bool:
+    return Path("/sys/class/net", thing["name"]).exists()
+
+
+def _bridge_there(thing: Thing) -> bool:
+    status = _run("ovs-vsctl", "--timeout=10", "br-exists", thing["name"], fails=False)
+    if status not in (0, 2, MISSING):  # its database outlives it, bridges in it
+        raise LiveError(f"cannot see whether there is a bridge {thing['name']}: Open vSwitch does not answer; start it")
+    return status == 0
+
+
+def _remove_bridge(thing: Thing) -> None:
+    answers = _service_there(thing)
+    _run("ovs-vsctl", "--timeout=20", *([] if answers else ["--no-wait"]), "--if-exists", "del-br", thing["name"])
+
+
+def _remove_interface(thing: Thing) -> None:
+    if _run("ip", "link", "delete", thing["name"], fails=False) and _interface_there(thing):
+        raise LiveError(f"cannot remove {described(thing)}: ip link delete {thing['name']} fails")
+
+
+def _netns_there(thing: Thing) -> bool:
+    return Path("/run/netns", thing["name"]).exists()
+
+
+def _remove_netns(thing: Thing) -> None:
+    _run("ip", "netns", "delete", thing["name"])
+
+
+def _inside(thing: Thing) -> list[str]:
+    return [] if thing.get("pid") is None else ["nsenter", f"--net=/proc/{thing['pid']}/ns/net"]
+
+
+def _nft_there(thing: Thing) -> bool:
+    if thing.get("pid") is not None and not _process_there(thing):
+        return False  # the namespace went with its last process
+    return _run(*_inside(thing), "nft", "list", "table", thing["family"], thing["name"], fails=False) == 0
+
+
+def _remove_nft(thing: Thing) -> None:
+    _run(*_inside(thing), "nft", "delete", "table", thing["family"], thing["name"])
+
+
+def _path_there(thing: Thing) -> bool:
+    return os.path.lexists(thing["name"])
+
+
+def _remove_file(thing: Thing) -> None:
+    Path(thing["name"]).unlink(missing_ok=True)
+
+
+def _remove_folder(thing: Thing) -> None:
+    shutil.rmtree(thing["name"])
+
+
+def _service_there(thing: Thing) -> bool:
+    return _run("ovs-appctl", "--timeout=5", "version", fails=False) == 0
+
+
+def _stop_service(thing: Thing) -> None:
+    """Stop Open vSwitch, unless somebody has bridges in it by now."""
+    if not _output("ovs-vsctl", "--timeout=10", "list-br").split():
+        _run(OVS_CTL, "stop")
+
+
+def _run(*command: str, fails: bool = True) -> int:
+    """Run a command and return its status; with `fails`, raise LiveError with what it says where that is not 0."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        done = subprocess.CompletedProcess(command, MISSING, "", f"{command[0]} is not installed")
+    if fails and done.returncode:
+        raise LiveError(f"{' '.join(command)} failed: {(done.stderr or done.stdout).strip()}")
+    return done.returncode
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True).stdout
+
+
+KINDS: dict[str, tuple[Callable[[Thing], bool], Callable[[Thing], None]]] = {
+    "process": (_process_there, lambda thing: end_processes([thing])),
+    "bridge": (_bridge_there, _remove_bridge),
+    "interface": (_interface_there, _remove_interface),
+    "netns": (_netns_there, _remove_netns),
+    "nft": (_nft_there, _remove_nft),
+    "file": (_path_there, _remove_file),
+    "folder": (_path_there, _remove_folder),
+    "service": (_service_there, _stop_service),
+}
