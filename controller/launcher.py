@@ -96,6 +96,8 @@ def main(given: Sequence[str] | None = None) -> int:
     except MozartError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:  # while it was still starting; later Ryu takes it
+        return 130
     return 0
 
 

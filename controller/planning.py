@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,21 +59,35 @@ class Planning:
         write_whole(asked, json.dumps({**request, "keep": kept}).encode())
         command = [sys.executable, "-m", "mozart.controller.plan", str(asked), str(made)]
         limit_s = float(request.get("time_limit_s", 20.0)) + PATIENCE_S
-        with subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        ) as run:
-            try:
-                said = run.communicate(timeout=limit_s)[1].decode(errors="replace").strip()
-            except subprocess.TimeoutExpired:
-                run.kill()
-                raise LiveError(f"no plan within {limit_s:g} s") from None
-        if run.returncode:
-            raise SpecError(said or f"the planner ended with status {run.returncode}")
-        plan = load_plan(made)
-        made.unlink()
-        asked.unlink()
-        return plan
+        try:
+            status, said = _run(command, self.run / ".planner-said.txt", limit_s)
+            if status:
+                raise SpecError(said or f"the planner ended with status {status}")
+            return load_plan(made)
+        finally:
+            asked.unlink()
+            made.unlink(missing_ok=True)
 
     def adopt(self, plan: Plan) -> None:
         """Put a plan in force: write it down, so that a controller that comes back goes on with it."""
         write_whole(self.file, plan.to_json().encode())
+
+
+def _run(command: Sequence[str], errors: Path, limit_s: float) -> tuple[int, str]:
+    """Run a process while other green threads go on; returns its exit status and what it wrote to standard error.
+
+    That goes by way of a file: a green pipe can miss that its writer has ended. Raises LiveError after the limit.
+    """
+    with errors.open("wb") as sink:
+        run = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink)
+        try:
+            status = run.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            raise LiveError(f"no plan within {limit_s:g} s") from None
+        finally:
+            if run.poll() is None:
+                run.kill()
+                run.wait()
+    said = errors.read_text(errors="replace").strip()
+    errors.unlink()
+    return status, said

@@ -105,9 +105,10 @@ def test_the_tag_of_a_host_reaches_every_switch_and_not_the_destination(eth_type
     plan = planned("losses", "scans", "elephants")
     code = plan.codes["losses"]
     assert plan.channels["losses"] == ("tag",)
+    world = FlowWorld(plan)
     for source, destination in all_pairs():
         # h1 tags by itself, so its switch trusts what it says
-        for journey in FlowWorld(plan).send(Packet(source, destination, code.value, eth_type)):
+        for journey in world.send(Packet(source, destination, code.value, eth_type)):
             assert journey.dscp == 0 and journey.cleaned == 0
             assert [journey.measured[s] & code.mask for s in journey.switches] == [code.value] * len(journey.switches)
 
