@@ -30,6 +30,8 @@ IDLE_S = 0.02
 BACKLOG = 0.25
 """Share of a ring's blocks from which on there is no time to pause."""
 FAREWELL_S = 5.0
+PRIORITY = -10
+"""Nice value: that of ovs-vswitchd, so that a tag does not wait for whatever else the machine does."""
 
 
 class Agent:
@@ -105,6 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MozartError as error:
         print(f"mozart agent: {error}", file=sys.stderr)
         return error.exit_code
+    with contextlib.suppress(OSError):  # not ours to decide: tags come a little later
+        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, agent.stop)
     agent.run(options.remove_tags)

@@ -6,6 +6,7 @@ stands what the next agent of the device must know: number and end of the last r
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -29,6 +30,8 @@ from .link import Told
 from .monitoring import MESSAGE_KINDS
 from .selecting import Notice
 
+STOPPED_S = 1.0
+
 
 class BusLink:
     """One device's connection to the broker."""
@@ -48,6 +51,8 @@ class BusLink:
         self.client = BusClient(
             device, access, handlers=handlers, will=(topics.status(device), lost), spool=self._spool
         )  # fmt: skip
+        self._said = ""
+        self._connections = 0
         self._writer = threading.Thread(target=self._write, name=f"reports of {device}", daemon=True)
 
     def start(self) -> None:
@@ -110,23 +115,27 @@ class BusLink:
         self.client.publish(topics.select(notice.to, self.device), json.dumps(said))
 
     def stats(self, values: Mapping[str, Any]) -> None:
-        """Say how the device does, where somebody may hear it."""
-        if self.client.connected:
-            self.client.publish(topics.stats(self.device), json.dumps(dict(values)), qos=0)
+        """Say how the device does, where somebody may hear it; after a new connection, that it runs, too."""
+        if not self.client.connected:
+            return
+        if self._said and self.client.connections != self._connections:
+            self._connections = self.client.connections
+            self.client.publish(topics.status(self.device), self._said, retain=True)  # over the last will
+        self.client.publish(topics.stats(self.device), json.dumps(dict(values)), qos=0)
 
     def status(self, values: Mapping[str, Any]) -> None:
-        """Say whether the device's agent runs."""
-        said = {**values, "pid": os.getpid(), "since_ns": time.time_ns()}
-        self.client.publish(topics.status(self.device), json.dumps(said), retain=True)
+        """Say whether the device's agent runs; that it has stopped, until the broker knows."""
+        self._said = json.dumps({**values, "pid": os.getpid(), "since_ns": time.time_ns()})
+        wait_s = STOPPED_S if values.get("state") == "stopped" and self.client.connected else 0.0
+        with contextlib.suppress(BusError):  # the last will says it as well
+            self.client.publish(topics.status(self.device), self._said, retain=True, wait_s=wait_s)
 
     def close(self, within_s: float) -> None:
         """Write the reports that are left, wait a little until the broker has them, and end the connection."""
         if self._writer.ident is not None:
             self._reports.put(None)
             self._writer.join()
-        end = time.monotonic() + within_s
-        while self.client.connected and self.client.waiting() and time.monotonic() < end:
-            time.sleep(0.01)
+        self.client.flush(within_s if self.client.connected else 0.0)
         self.client.close()
 
 

@@ -24,8 +24,8 @@ from mozart.agents.link import Told
 from mozart.agents.netns import network_of
 from mozart.agents.selecting import Notice
 from mozart.bus.config import Code, DeviceConfig, MonitorConfig, SelectorConfig
+from mozart.tests.packet_worlds import LINKS, Frame, pcap
 from numpy.typing import NDArray
-from packet_worlds import LINKS, Frame, pcap
 
 needs_root = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0 or shutil.which("ip") is None,
