@@ -87,3 +87,14 @@ def move_entries(old, new, shift):
         at = slot * np.uint64(ENTRY_WORDS)
         for word in range(ENTRY_WORDS):
             new[at + np.uint64(word)] = old[start + word]
+
+
+@kernel
+def flow_packets(entries, packets):
+    """Write the packets of every flow, in the order of the table."""
+    flow = 0
+    for start in range(0, len(entries), ENTRY_WORDS):
+        if entries[start] != 0:
+            carried = entries[start + BYTES] >> np.uint64(CARRY_BIT) << np.uint64(32)
+            packets[flow] = (entries[start + PACKETS_AND_ROW] >> np.uint64(32)) + carried
+            flow += 1

@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import flow_kernels as of
-from .flow_kernels import ENTRY_WORDS, ROW_WORDS, add_packets, move_entries
+from .flow_kernels import ENTRY_WORDS, ROW_WORDS, add_packets, flow_packets, move_entries
 from .keys import flow_keys
-from .memory import zeroed
+from .memory import release, zeroed
 from .packets import PacketBatch
 
 FULL_SHARE = 0.6
 ROWS_A_PIECE = 1 << 16
+MOVED_WORDS = 1 << 20
+"""How much of a table is moved to a larger one before it is given back: both never stand whole in memory."""
 FEW_SLOTS_LOG2 = 20
 """Up to this size the table grows fourfold, and then twofold, so that little memory is wasted."""
 
@@ -80,17 +82,19 @@ class FlowTable:
         if self._flows == self._most_flows:
             self._slots_log2 += 2 if self._slots_log2 < FEW_SLOTS_LOG2 else 1
             larger = zeroed(ENTRY_WORDS << self._slots_log2)
-            move_entries(self._entries, larger, self._shift)
+            step = min(MOVED_WORDS, len(self._entries))
+            for begin in range(0, len(self._entries), step):
+                move_entries(self._entries[begin : begin + step], larger, self._shift)
+                release(self._entries, begin, begin + step)
             self._entries = larger
         if self._flows == len(self._rows) * ROWS_A_PIECE:
             self._rows.append(zeroed(ROW_WORDS * ROWS_A_PIECE).reshape(ROWS_A_PIECE, ROW_WORDS))
 
     def packets(self) -> NDArray[np.uint64]:
-        """Return the packets of every flow, in no order; shape (flows,). Takes little memory beside that."""
-        entries = self._entries.reshape(-1, ENTRY_WORDS)
-        used = np.flatnonzero(entries[:, of.KEY])
-        carried = entries[used, of.BYTES] >> np.uint64(of.CARRY_BIT) << np.uint64(32)
-        return (entries[used, of.PACKETS_AND_ROW] >> np.uint64(32)) + carried
+        """Return the packets of every flow, in no order; shape (flows,). Takes no memory beside that."""
+        packets = np.empty(self._flows, np.uint64)
+        flow_packets(self._entries, packets)
+        return packets
 
     def to_columns(self) -> dict[str, NDArray[Any]]:
         """Return one row a flow, in the order of first packets.

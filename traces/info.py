@@ -99,7 +99,9 @@ class TraceInfo:
 
     def flow_packets(self) -> NDArray[np.int64]:
         """Return the packets of every flow, sorted."""
-        return np.sort(self.flows.packets().astype(np.int64))
+        packets = self.flows.packets().view(np.int64)
+        packets.sort()
+        return packets
 
     def report(self, skipped: dict[str, int], reordered: int) -> dict[str, Any]:
         """Return all figures by name, as `mozart trace info --json` shows them; the unknown is None."""

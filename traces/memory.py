@@ -18,3 +18,13 @@ def zeroed(count: int, dtype: Any = np.uint64) -> NDArray[Any]:
     if hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(memory, dtype, count)
+
+
+def release(memory: NDArray[Any], begin: int, end: int) -> None:
+    """Give part of what `zeroed` made back to the system, where it can take it: it must not be used any more.
+
+    `begin` and `end` are whole pages.
+    """
+    mapped = memory.base.obj if isinstance(memory.base, memoryview) else memory.base
+    if hasattr(mmap, "MADV_DONTNEED") and isinstance(mapped, mmap.mmap):
+        mapped.madvise(mmap.MADV_DONTNEED, begin * memory.itemsize, (end - begin) * memory.itemsize)
