@@ -43,6 +43,8 @@ from .switch import Brought, PortView, Switch
 SETTLE_S = 0.1
 """After a link has changed, so long nothing is planned: its other end has a word to say too."""
 
+RETRY_S = 2.0
+"""A switch that is not as it should be after all is brought there again after so long."""
 KEPT_FAULTS = 20
 """So many of the last faults are told in words."""
 
@@ -75,6 +77,9 @@ class MozartApp(app_manager.RyuApp):
         self.brought: dict[str, Brought] = {}
         self.states: dict[str, dict[str, bool]] = {}
         self.errors = 0
+        """Faults so far."""
+        self.refused = 0
+        """OpenFlow messages of ours that switches refused."""
         self.faults: deque[str] = deque(maxlen=KEPT_FAULTS)
         self.jobs: hub.Queue = hub.Queue()
         self.since_ns = time.time_ns()
@@ -145,6 +150,7 @@ class MozartApp(app_manager.RyuApp):
         if switch is not None:
             switch.gone()
             self.wakes.pop(name).put(switch)
+            self.brought.pop(name, None)
 
     def _name_of(self, datapath: Any) -> str:
         """Return the name of a switch: that of its own port, which is its bridge's."""
@@ -155,25 +161,36 @@ class MozartApp(app_manager.RyuApp):
         return next((switch for switch in self.switches.values() if switch.datapath is datapath), None)
 
     def _serve(self, name: str, switch: Switch, wakes: hub.Queue) -> None:
-        """Bring a switch to what it should have, whenever it is woken, until it is gone (woken with itself)."""
-        while wakes.get() is not switch:
-            while not wakes.empty():
-                if wakes.get() is switch:
-                    return
-            try:
-                self._bring(name, switch)
-            except LiveError as error:
-                self._complain(str(error))
+        """Bring a switch to what it should have, whenever it is woken, until it is gone (woken with itself).
 
-    def _bring(self, name: str, switch: Switch) -> None:
+        What did not work is tried again after a while, and said once.
+        """
+        said: tuple[str, ...] = ()
+        while True:
+            try:
+                woken = wakes.get(timeout=RETRY_S if said else None)
+                while woken is not switch and not wakes.empty():
+                    woken = wakes.get()
+            except hub.QueueEmpty:
+                woken = None
+            if woken is switch:
+                return
+            try:
+                faults = self._bring(name, switch)
+            except LiveError as error:
+                faults = (str(error),)
+            for fault in faults if faults != said else ():
+                self._complain(f"{name}: {fault}")
+            said = faults
+
+    def _bring(self, name: str, switch: Switch) -> tuple[str, ...]:
+        """Bring a switch to what it should have now; returns what is wrong after all."""
         plan, ports = self.plan, switch.ports()
         names = {interface: neighbour for neighbour, interface in plan.topology["interfaces"][name].items()}
         names[measure_port(name)] = "mon"
         seen: dict[str, PortView] = {names[port]: view for port, view in ports.items() if port in names}
         tables = tables_of(plan, name, {neighbour: view.number for neighbour, view in seen.items()})
         brought = self.brought[name] = switch.bring(tables)
-        for fault in brought.faults:
-            self._complain(f"{name}: {fault}")
         self.logger.info("%s has %d rules of plan %d, %d changed", name, brought.rules, plan.revision, brought.changes)
         if tables.unreached:
             self.logger.warning("%s has no port yet to %s", name, ", ".join(tables.unreached))
@@ -181,6 +198,7 @@ class MozartApp(app_manager.RyuApp):
         self.states[name] = port_states(self.states.get(name, {}), up)
         self._judge_links()
         self._tell()
+        return brought.faults
 
     @set_ev_cls(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)
     def _port_changed(self, event: Any) -> None:
@@ -211,8 +229,9 @@ class MozartApp(app_manager.RyuApp):
         proto = message.datapath.ofproto
         switch = self._switch(message.datapath)
         kind = proto.ofp_error_type_to_str(message.type)
-        if switch is not None:
-            switch.refused(message.xid, f"{kind}, {proto.ofp_error_code_to_str(message.type, message.code)}")
+        code = proto.ofp_error_code_to_str(message.type, message.code)
+        if switch is not None and switch.refused(message.xid, f"{kind}, {code}"):
+            self.refused += 1
 
     def _complain(self, text: str) -> None:
         self.errors += 1
@@ -287,6 +306,7 @@ class MozartApp(app_manager.RyuApp):
             "packets": {name: switch.packets() for name, switch in list(self.switches.items())},
             "missing": waited_for(self.plan.switches, self.switches),
             "errors": self.errors,
+            "refused": self.refused,
             "reports": self.reports.written,
             "messages_malformed": self.bus.malformed if self.bus else 0,
         }
@@ -322,7 +342,7 @@ class MozartApp(app_manager.RyuApp):
             "missing": waited_for(self.plan.switches, self.switches), "down": sorted(self.plan.down),
             "rules": {name: brought.rules for name, brought in self.brought.items()},
             "moves": [dict(move) for move in self.plan.moves], "cut_off": list(self.plan.cut_off),
-            "faults": list(self.faults),
+            "faults": list(self.faults), "refused": self.refused,
         }  # fmt: skip
         self.bus.publish(topics.status(topics.CONTROLLER), json.dumps(status), retain=True)
 

@@ -47,11 +47,9 @@ class Switch:
 
     def __init__(self, name: str, datapath: Any, complain: Callable[[str], None]) -> None:
         self.name, self.datapath, self.complain = name, datapath, complain
-        self.errors = 0
-        """Messages of ours that the switch refused."""
+        self._said = ""
         self._waiting: dict[int, tuple[hub.Queue, list[Any]]] = {}
         self._sent: dict[int, str] = {}
-        self._said: list[str] = []
 
     def ports(self) -> dict[str, PortView]:
         """Ask for the ports, by name."""
@@ -69,7 +67,6 @@ class Switch:
 
         Raises LiveError where it does not answer.
         """
-        self._said = []
         rules, groups, _ = self._has()
         changes = reconcile(should, rules, groups)
         for message in messages_of(changes, self.datapath):
@@ -79,7 +76,7 @@ class Switch:
         left = reconcile(should, rules, groups)
         faults = [f"a rule of another application keeps out {rule}" for rule in left.blocked]
         if len(left):
-            faults += [f"{len(left)} rules or groups are not as they should be", *self._said]
+            faults.append(f"{len(left)} rules or groups are not as they should be")
         return Brought(len(changes), sum(map(is_ours, rules)), tuple(faults), packets)
 
     def packets(self) -> dict[str, int]:
@@ -131,16 +128,17 @@ class Switch:
             if not more:
                 answers.put(parts)
 
-    def refused(self, xid: int, reason: str) -> None:
-        """Take an error that the switch has sent: counted and said where it concerns a message of ours."""
+    def refused(self, xid: int, reason: str) -> bool:
+        """Take an error that the switch has sent, said once where it repeats; returns whether it concerns us."""
         if xid not in self._sent:
-            return
-        self.errors += 1
+            return False
         said = f"{self.name} refused a {self._sent[xid]}: {reason}"
-        self._said.append(said)
-        self.complain(said)
+        if said != self._said:
+            self.complain(said)
+        self._said = said
         if xid in self._waiting:
             self._waiting[xid][0].put(LiveError(said))
+        return True
 
     def gone(self) -> None:
         """Tell those who wait for an answer that the connection has ended."""

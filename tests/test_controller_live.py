@@ -411,6 +411,24 @@ def test_a_controller_that_was_killed_comes_back_to_the_same_rules(controller: C
     assert {switch: network.rules(switch) for switch in S} == before and controller.plan() == plan
 
 
+def test_what_a_switch_refuses_is_said_and_tried_again(controller: Controller, network: Network) -> None:
+    switch = S[2]
+    before = network.ours(switch)
+    sh("ovs-vsctl", "--", "--id=@full", "create", "Flow_Table", "flow_limit=3", "overflow_policy=refuse", "--", "set",
+       "Bridge", switch, "flow_tables=101=@full")  # fmt: skip
+    try:
+        sh("ovs-ofctl", "-O", "OpenFlow13", "del-flows", switch, "table=101")
+        brought = controller.said(f"{switch} has connected")
+        sh("ovs-vsctl", "set-controller", switch, "tcp:127.0.0.1:9")
+        network.connect(controller.port)
+        wait_for("its return", lambda: controller.said(f"{switch} has connected") > brought)
+        wait_for("its refusal", lambda: controller.said(rf"{switch} refused a OFPFlowMod: .*TABLE_FULL"))
+        wait_for("the fault", lambda: controller.said(rf"{switch}: \d+ rules or groups are not as they should be"))
+    finally:
+        sh("ovs-vsctl", "clear", "Bridge", switch, "flow_tables")
+    wait_for("all rules", lambda: network.ours(switch) == before)
+
+
 def test_a_link_that_goes_down_is_gone_round_until_it_is_back(controller: Controller, network: Network) -> None:
     first, second = network.names[S[0]][S[1]], f"{S[0]}-{S[1]}"
     try:
