@@ -23,15 +23,22 @@ class FlowCount:
 
     def add(self, keys: NDArray[np.uint64]) -> None:
         """Count the flows with these keys, which may repeat."""
+        if self.keys is None:
+            self._sketch(keys)
+            return
+        joined = np.concatenate([self.keys, keys])
+        joined.sort()
+        self.keys = joined[np.append(True, joined[1:] != joined[:-1])] if len(joined) else joined
+        if len(self.keys) > self.limit:
+            self._sketch(self.keys)
+            self.keys = None
+
+    def _sketch(self, keys: NDArray[np.uint64]) -> None:
+        """Take keys into the registers, each the most leading zeros of the hashes that fall to it, plus one."""
         register = (keys >> np.uint64(64 - BITS)).astype(np.int64)
         rest = keys << np.uint64(BITS) | np.uint64((1 << BITS) - 1)
         zeros = 63 - np.floor(np.log2(rest.astype(np.float64))).astype(np.int64)
         np.maximum.at(self.registers, register, (zeros + 1).clip(1, 64 - BITS + 1).astype(np.uint8))
-        if self.keys is not None:
-            joined = np.sort(np.concatenate([self.keys, keys]))
-            self.keys = joined[np.append(True, joined[1:] != joined[:-1])] if len(joined) else joined
-            if len(self.keys) > self.limit:
-                self.keys = None
 
     @property
     def exact(self) -> bool:

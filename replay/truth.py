@@ -48,13 +48,22 @@ class Selected:
         order = np.argsort(keys[numbers])
         self.numbers = numbers[order].astype(np.int64)
         self.sorted_keys = keys[numbers][order]
+        self.may_be = np.zeros(1 << max(16, (16 * len(numbers)).bit_length()), np.bool_)
+        """By the low bits of a key: whether a selected flow has them, which few others do."""
+        self.may_be[self.low_bits(self.sorted_keys)] = True
+
+    def low_bits(self, key: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return where keys stand in `may_be`."""
+        return (key & np.uint64(len(self.may_be) - 1)).astype(np.int64)
 
     def find(self, key: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Return the number of each key's flow, -1 where it is not among them."""
-        if not len(self.sorted_keys):
-            return np.full(len(key), -1, np.int64)
-        at = np.minimum(np.searchsorted(self.sorted_keys, key), len(self.sorted_keys) - 1)
-        return np.where(self.sorted_keys[at] == key, self.numbers[at], -1)
+        found = np.full(len(key), -1, np.int64)
+        some = np.flatnonzero(self.may_be[self.low_bits(key)])
+        if len(some):
+            at = np.minimum(np.searchsorted(self.sorted_keys, key[some]), len(self.sorted_keys) - 1)
+            found[some] = np.where(self.sorted_keys[at] == key[some], self.numbers[at], -1)
+        return found
 
 
 def pairs_of(streams: Streams, after: After, selected: Selected, channels: Channels) -> Pairs:
