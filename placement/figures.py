@@ -18,11 +18,13 @@ from ..traces.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, 
 from .comparison import Run, bound_text, summary
 from .load_map import load_map
 from .problem import RESOURCES, Problem
+from .report import told
 from .result import device_loads
 
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, GREY)
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 LINES: Any = ("-", "--", ":", "-.")
+LEAST_GROUPS = 4
 CROWDED_LETTERS = 40
 """Letters that stand side by side under the bars; more of them are turned."""
 
@@ -42,7 +44,7 @@ def draw(runs: Sequence[Run], last: Problem, topology: Topology | None, folder: 
         paths += save(table(mine), folder, f"placement_table{name}")
     loads = device_loads(last, runs[-1].placement)
     if topology is not None:
-        paths += save(load_map(topology, last, loads), folder, "placement_map")
+        paths += save(load_map(topology, last, loads, told(runs[-1])), folder, "placement_map")
     else:
         paths += save(device_bars(last, loads), folder, "placement_loads")
     for name, mine in _apart(rows, "topology", "load"):
@@ -82,6 +84,8 @@ def table(rows: Sequence[Row]) -> Any:
         axes.grid(axis="x", visible=False)
     panels[0].set_ylim(0, 100)
     panels[0].tick_params(axis="x", length=0)
+    pad = max(0.5, (LEAST_GROUPS - len(algorithms)) / 2)
+    panels[1].set_xlim(-pad, len(algorithms) - 1 + pad)
     crowded = sum(map(len, algorithms)) > CROWDED_LETTERS
     turned: Any = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
     panels[1].set_xticks(range(len(algorithms)), algorithms, **turned)

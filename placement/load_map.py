@@ -25,11 +25,16 @@ LEGEND_INCHES = 0.6
 MOST_TOLD = 40
 """Devices of a kind up to which names and shares are written."""
 
-HOST_DISTANCE, HOST_SIZE = 0.05, 0.018
+HOST_DISTANCE, HOST_SIZE, HOST_AREA = 0.05, 0.018, 55.0
+"""Shares of the drawing's width, and the area of a square of that size in square points."""
+
+WIDEST_STEP = 0.6
+"""Angle between the hosts of a fan where there is room."""
+
 LETTER, LINE = 0.0088, 0.022
 """Width of a letter and height of a line of small type, as shares of the drawing's width."""
 
-DARK = 0.6
+DARK = 0.4
 """Share from which words on the colour are white."""
 
 MEMORY = LinearSegmentedColormap.from_list("memory", ["#EAF3FA", "#0072B2", "#00304D"])
@@ -40,7 +45,7 @@ Point = NDArray[np.float64]
 
 
 @styled
-def load_map(topology: Topology, problem: Problem, loads: Loads) -> Figure:
+def load_map(topology: Topology, problem: Problem, loads: Loads, caption: str = "") -> Figure:
     """Draw the topology with each device coloured by the share of its memory or CPU that `loads` say is used.
 
     `loads` is of `result.device_loads`; devices that the problem has not (any more) are empty, with a cross.
@@ -68,6 +73,7 @@ def load_map(topology: Topology, problem: Problem, loads: Loads) -> Figure:
     figure.set_size_inches(WIDTH_INCHES, height)
     axes.set_position((0.0, LEGEND_INCHES / height, 1.0, map_inches / height))
     _legend(figure, height, memory, cpu if hosts else {})
+    figure.text(0.01, LEGEND_INCHES / height, caption, fontsize=6, color=BORDER, va="bottom")
     return figure
 
 
@@ -99,8 +105,9 @@ def _draw_switches(
 ) -> None:
     for name, place in places.items():
         share = shares.get(name)
-        _mark(axes, place, share, MEMORY, "o", 290 * scale**2, 3)
-        if len(places) > MOST_TOLD:
+        named = len(places) <= MOST_TOLD
+        _mark(axes, place, share, MEMORY, "o", 290 * scale**2, 3, crossed=not named)
+        if not named:
             continue
         colour = "white" if share is not None and share >= DARK else INK
         axes.text(place[0], place[1], name, color=colour, ha="center", va="center_baseline", fontsize=6.5, zorder=5)
@@ -116,31 +123,69 @@ def _draw_hosts(
     clutter: Clutter,
 ) -> list[Point]:
     """Draw hosts around their switches, where they hide least; returns where they are (nowhere: too many)."""
-    drawn: list[Point] = []
+    spots: dict[str, Point] = {}
     if len(topology.hosts) > MOST_HOSTS_DRAWN:
-        return drawn
-    size = HOST_SIZE * scale
-    for host in topology.hosts:
-        centre = places[topology.switch_of(host)]
-        angles = np.linspace(-np.pi / 2, 1.5 * np.pi, 25)[:-1]
-        around = [centre + HOST_DISTANCE * scale * np.array([np.cos(a), np.sin(a)]) for a in angles]
-        place = clutter.best_place(around, (1.8 * size, 1.8 * size))
-        clutter.add_line(centre, place, 1.0)
-        axes.plot([centre[0], place[0]], [centre[1], place[1]], color=GREY, linewidth=0.7, zorder=1)
-        _mark(axes, place, shares.get(host), CPU, "s", 55 * scale**2, 4)
-        drawn.append(place)
+        return []
+    for switch, place in places.items():
+        mine = [host for host in topology.hosts if topology.switch_of(host) == switch]
+        room = min((float(np.hypot(*(place - other))) for name, other in places.items() if name != switch), default=1.0)
+        size = min(HOST_SIZE * scale, 0.7 * room / max(len(mine), 1))
+        ends = _fan(place, len(mine), HOST_DISTANCE * scale, room, size, clutter)
+        for host, end in zip(mine, ends, strict=True):
+            axes.plot([place[0], end[0]], [place[1], end[1]], color=GREY, linewidth=0.7, zorder=1)
+            _mark(axes, end, shares.get(host), CPU, "s", HOST_AREA * (size / HOST_SIZE) ** 2, 4)
+            spots[host] = end
     if len(topology.hosts) <= MOST_TOLD:
-        for host, place in zip(topology.hosts, drawn, strict=True):
-            _tell(axes, place, f"{host} {_percent(shares.get(host))}", 0.6 * size, clutter)
-    return drawn
+        for host, spot in spots.items():
+            _tell(axes, spot, f"{host} {_percent(shares.get(host))}", 0.6 * HOST_SIZE * scale, clutter)
+    return list(spots.values())
 
 
-def _mark(axes: Axes, place: Point, share: float | None, ramp: Colormap, marker: str, area: float, zorder: int) -> None:
+def _fan(centre: Point, hosts: int, distance: float, room: float, size: float, clutter: Clutter) -> list[Point]:
+    """Return the places of hosts on a fan around their switch, turned to where it hides least, and note them.
+
+    The fan is no wider than the `room` to the next switch.
+    """
+    spread = min(WIDEST_STEP, 0.85 * room / max(hosts, 1) / distance) * (hosts - 1)
+    turns = np.linspace(-spread / 2, spread / 2, hosts)
+    box = (1.4 * size, 1.4 * size)
+
+    def places(middle: float) -> list[Point]:
+        return [centre + distance * np.array([np.cos(middle + turn), np.sin(middle + turn)]) for turn in turns]
+
+    ways = [places(middle) for middle in np.linspace(-np.pi / 2, 1.5 * np.pi, 25)[:-1]]
+    best = min(ways, key=lambda way: sum(clutter.hidden(place, box) for place in way))
+    for place in best:
+        clutter.add_line(centre, place, 1.0)
+        clutter.add_box(place, box, 3.0)
+    return best
+
+
+def _mark(
+    axes: Axes,
+    place: Point,
+    share: float | None,
+    ramp: Colormap,
+    marker: str,
+    area: float,
+    zorder: int,
+    crossed: bool = True,
+) -> None:
+    """Draw a device in the colour of its share; one that is gone is white, with a dashed edge or crossed."""
     colour: Any = "white" if share is None else ramp(min(share, 1.0))
+    edge: Any = {"linestyles": "--"} if share is None else {}
     axes.scatter(
-        place[0], place[1], s=area, marker=marker, color=[colour], edgecolors=BORDER, linewidths=0.6, zorder=zorder
+        place[0],
+        place[1],
+        s=area,
+        marker=marker,
+        color=[colour],
+        edgecolors=BORDER,
+        linewidths=0.6,
+        zorder=zorder,
+        **edge,
     )
-    if share is None:
+    if share is None and crossed:
         axes.scatter(place[0], place[1], s=area / 3, marker="x", color=BORDER, linewidths=0.6, zorder=zorder + 0.5)
 
 

@@ -67,10 +67,12 @@ def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def _interval(row: dict[str, Any], column: str, scale: float) -> str:
-    value, half = row[column], row[f"{column}_95"]
-    if value is None:
+    """Return a mean and its interval, with more digits where the mean is small, as latencies in a data centre are."""
+    if row[column] is None:
         return "-"
-    return f"{scale * value:.1f}" + ("" if half is None else f" ± {scale * half:.1f}")
+    value, half = scale * row[column], row[f"{column}_95"]
+    digits = 1 if value == 0 or value >= 10 else 2 if value >= 1 else 3
+    return f"{value:.{digits}f}" + ("" if half is None else f" ± {scale * half:.{digits}f}")
 
 
 def moves(run: Run) -> Iterator[str]:
