@@ -105,6 +105,13 @@ def offloads_off(interface: str, *inside: str) -> None:
         run(*inside, "ethtool", "-K", interface, "tx", "off", "gso", "off", "tso", "off", "gro", "off")
 
 
+def no_ipv6(interface: str) -> None:
+    """Let an interface of our own namespace send nothing by itself."""
+    switch = Path(f"/proc/sys/net/ipv6/conf/{interface}/disable_ipv6")
+    until(switch.exists, f"interface {interface}")
+    switch.write_text("1")
+
+
 def own_name(rest: str) -> str:
     """A name that no test run beside this one has; at most 15 characters, as interfaces have."""
     return f"mz{os.getpid() % 1000000}{rest}"
@@ -166,6 +173,7 @@ def bridge(tables: tuple[int, ...] = (1,)) -> Iterator[Bridge]:
             outer = own_name(f"x{side}")
             undo.callback(subprocess.run, ["ip", "link", "del", outer], capture_output=True)
             run("ip", "link", "add", outer, "type", "veth", "peer", "name", interface)
+            no_ipv6(outer)
             run("ip", "link", "set", outer, "up")
             offloads_off(outer)
             run(
@@ -193,7 +201,7 @@ def bridge(tables: tuple[int, ...] = (1,)) -> Iterator[Bridge]:
             "type=internal",
             "ofport_request=3",
         )
-        Path(f"/proc/sys/net/ipv6/conf/{monitor}/disable_ipv6").write_text("1")
+        no_ipv6(monitor)
         run("ip", "link", "set", monitor, "up")
         made = Bridge(name, monitor, *sides)
         forward, reverse = (sum(1 << 3 * (t - 1) + bit for t in tables) | 1 << 62 for bit in (0, 1))
