@@ -4,7 +4,7 @@ ARGS ?=
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench clean
+.PHONY: help setup run live test check bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -14,6 +14,9 @@ setup:  ## make .venv with the mozart command, and install what is missing
 
 run: setup  ## replay a synthetic backbone minute (or TRACE=file) over B4: table, pictures, placement
 	@scripts/run "$(TRACE)" $(ARGS)
+
+live:  ## as root: B4 with real packets for 30 s, on Open vSwitch and Mininet (installs what is missing)
+	@scripts/live $(ARGS)
 
 test: setup  ## all tests (ARGS="-k loss" for some)
 	@$(BIN)/python -m pytest $(ARGS)
