@@ -18,40 +18,35 @@ def below(hash_, bound):
 
 
 @lean_kernel
-def host_of(high, low, hosts, prefix, length, prefix_host):
-    """Return the host of an address: by a hash over `hosts`, or where that is 0 by the longest prefix, -1 for none."""
-    if hosts > 0:
-        return below(finish(fold(fold(SEED, high), low)) ^ SITE_SALT, hosts)
-    return longest_prefix(high, low, prefix, length, prefix_host)
+def spread(address, hosts, host):
+    """Write the host of each address: by a hash of it, evenly over the hosts."""
+    for i in range(np.uint64(len(host))):
+        state = fold(fold(SEED, address[i, 0]), address[i, 1])
+        host[i] = below(finish(state) ^ SITE_SALT, hosts)
 
 
 @lean_kernel
-def longest_prefix(high, low, prefix, length, prefix_host):
-    """Return the host of the first prefix that holds an address (prefixes come longest first), else -1.
+def longest_prefix(address, words, length, prefix_host, host):
+    """Write the host of the first prefix that holds each address (prefixes come longest first), else -1.
 
     A prefix of IPv6 holds no IPv4 address, although ::/0 holds their form in the layout.
     """
     ones = np.uint64(0xFFFFFFFFFFFFFFFF)
-    is_ipv4 = high == 0 and low >> np.uint64(32) == 0xFFFF
-    for p in range(len(length)):
-        if is_ipv4 and length[p] < 96:
-            break
-        mask_high, mask_low = ones, ones
-        if length[p] <= 64:
-            mask_low = np.uint64(0)
-            mask_high = ones << np.uint64(64 - length[p]) if length[p] > 0 else np.uint64(0)
-        elif length[p] < 128:
-            mask_low = ones << np.uint64(128 - length[p])
-        if ((high ^ prefix[p, 0]) & mask_high) == 0 and ((low ^ prefix[p, 1]) & mask_low) == 0:
-            return prefix_host[p]
-    return np.int32(-1)
-
-
-@lean_kernel
-def find_hosts(address, hosts, prefix, length, prefix_host, host):
-    """Write the host of each address."""
     for i in range(len(address)):
-        host[i] = host_of(address[i, 0], address[i, 1], hosts, prefix, length, prefix_host)
+        host[i] = -1
+        is_ipv4 = address[i, 0] == 0 and address[i, 1] >> np.uint64(32) == 0xFFFF
+        for p in range(len(length)):
+            if is_ipv4 and length[p] < 96:
+                break
+            high, low = ones, ones
+            if length[p] <= 64:
+                low = np.uint64(0)
+                high = ones << np.uint64(64 - length[p]) if length[p] > 0 else np.uint64(0)
+            elif length[p] < 128:
+                low = ones << np.uint64(128 - length[p])
+            if ((address[i, 0] ^ words[p, 0]) & high) == 0 and ((address[i, 1] ^ words[p, 1]) & low) == 0:
+                host[i] = prefix_host[p]
+                break
 
 
 @lean_kernel

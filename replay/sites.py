@@ -22,32 +22,28 @@ NO_HOST = -1
 
 
 class Sites:
-    """How addresses fall to hosts, in the form that the hot loops want (`route_kernels.host_of`)."""
+    """Which host stands for an address."""
 
-    def __init__(self, hosts: int, prefixes: Sequence[tuple[int, int, int, int]] = ()) -> None:
-        """Spread addresses over a number of hosts by a hash, or, where it is 0, by prefixes.
-
-        A prefix is (high word, low word, length in the 128 bits of the layout, number of its host).
-        """
-        rows = sorted(prefixes, key=lambda row: -row[2])
-        self.hosts = hosts
-        self.prefix = np.array([row[:2] for row in rows], np.uint64).reshape(-1, 2)
-        self.length = np.array([row[2] for row in rows], np.int64)
-        self.host = np.array([row[3] for row in rows], np.int32)
+    def find(self, address: NDArray[np.uint64]) -> NDArray[np.int32]:
+        """Return the number of the host of each address (shape (addresses, 2)), NO_HOST where there is none."""
+        raise NotImplementedError
 
     def hosts_of(self, batch: PacketBatch) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Return the number of the source's and of the destination's host for each packet, -1 where none."""
-        found = np.empty((2, len(batch)), np.int32)
-        for address, host in zip((batch.src, batch.dst), found, strict=True):
-            route_kernels.find_hosts(address, self.hosts, self.prefix, self.length, self.host, host)
-        return found[0], found[1]
+        """Return the number of the source's and of the destination's host for each packet, NO_HOST where none."""
+        return self.find(batch.src), self.find(batch.dst)
 
 
 class HashSites(Sites):
-    """Spreads addresses evenly over the hosts by a hash of the address."""
+    """Spreads addresses over the hosts by a hash of the address."""
 
     def __init__(self, hosts: Sequence[str]) -> None:
-        super().__init__(len(hosts))
+        self.hosts = len(hosts)
+
+    def find(self, address: NDArray[np.uint64]) -> NDArray[np.int32]:
+        """Return the number of the host of each address."""
+        host = np.empty(len(address), np.int32)
+        route_kernels.spread(address, self.hosts, host)
+        return host
 
 
 class PrefixSites(Sites):
@@ -61,7 +57,16 @@ class PrefixSites(Sites):
                 raise SpecError(f"traffic.prefixes names {host}, and the topology has no such host")
             for text in [given] if isinstance(given, str) else given:
                 rows.append((*_prefix_words(host, text), hosts.index(host)))
-        super().__init__(0, rows)
+        rows.sort(key=lambda row: -row[2])
+        self.words = np.array([row[:2] for row in rows], np.uint64).reshape(-1, 2)
+        self.length = np.array([row[2] for row in rows], np.int64)
+        self.host = np.array([row[3] for row in rows], np.int32)
+
+    def find(self, address: NDArray[np.uint64]) -> NDArray[np.int32]:
+        """Return the number of the host of each address, NO_HOST where no prefix holds it."""
+        host = np.empty(len(address), np.int32)
+        route_kernels.longest_prefix(address, self.words, self.length, self.host, host)
+        return host
 
 
 def _prefix_words(host: str, text: str) -> tuple[int, int, int]:

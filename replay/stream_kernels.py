@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..kernels import lean_kernel, prefetch
-from .route_kernels import host_of, path_between
+from .route_kernels import path_between
 
 PRINT, ROW_AND_ROUTE, PACKETS, BYTES, ENTRY_WORDS = (np.uint64(i) for i in range(5))
 """Words of an entry. The second has the row below and the route above, 32 bits each; its top bit is NO_SITE."""
@@ -46,19 +46,17 @@ def following(at, table):
 
 
 @lean_kernel
-def follow(
-    key, src, dst, src_port, dst_port, protocol, ip_bytes, hosts, prefix, length, prefix_host,
-    first, count, outside, path_of, counts, table, shift, row_key, row_route, rows, route, row, unrouted,
-):  # fmt: skip
-    """Write each packet's route: that of its flow, where it is known, else one of the paths between its two hosts.
+def recall(key, ip_bytes, path_of, outside, counts, table, shift, route, row, unknown, unrouted):
+    """Write the route of each packet whose flow is known, and list the others in `unknown`; returns how many those are.
 
-    `table` is that of the five-tuple streams, with a salt of 0. Where `counts` is true each packet is counted in its
-    stream and its row written; where not (a link may still drop it) only the path is, by `path_of[route]`. Returns
-    the number of rows.
+    `table` is that of the five-tuple streams, with a salt of 0. Where `counts` is 1 each packet is counted in its
+    stream and its row written; where it is 0 (a link may still drop it) only the path is, by `path_of[route]`. Then
+    flows outside are never known: `add`, which put them there, does not know why they are. Without a branch: whether
+    a flow is known cannot be predicted.
     """
     n = np.uint64(len(key))
-    inside = np.int32(outside)
-    same_site = no_site = np.int64(0)
+    outer, counted = np.uint64(outside), np.uint64(counts)
+    left_out = no_site = listed = ZERO
     for i in range(n):
         if i + LOOKAHEAD < n:
             prefetch(table, home(key[i + LOOKAHEAD], shift))
@@ -66,30 +64,53 @@ def follow(
         while table[at + PRINT] != key[i] and table[at + PRINT] != ZERO:
             at = following(at, table)
         word = table[at + ROW_AND_ROUTE]
-        # what stays outside while drops are drawn was put there by `add`, which does not know why
-        if table[at + PRINT] == ZERO or (not counts and (word >> SHIFT & ROUTE_BITS) == np.uint64(inside)):
-            a = host_of(src[i, 0], src[i, 1], hosts, prefix, length, prefix_host)
-            b = host_of(dst[i, 0], dst[i, 1], hosts, prefix, length, prefix_host)
-            ends = (src[i, 0] ^ dst[i, 0], src[i, 1] ^ dst[i, 1])
-            path = path_between(a, b, ends, src_port[i] ^ dst_port[i], protocol[i], first, count, inside)
-            word = np.uint64(path) << SHIFT | np.uint64(rows) | np.uint64(min(a, b) < 0) << NO_SITE
-            if counts:
+        way = np.uint64(path_of[word >> SHIFT & ROUTE_BITS])
+        out = np.uint64(way == outer)
+        known = np.uint64(table[at + PRINT] != ZERO) & (counted | (out ^ ONE))
+        route[i] = np.int32(way)
+        row[i] = np.int32(word & LOW_HALF)
+        table[at + PACKETS] += known & counted
+        table[at + BYTES] += np.uint64(ip_bytes[i]) * (known & counted)
+        left_out += known & out
+        no_site += known & out & word >> NO_SITE
+        unknown[listed] = np.uint32(i)
+        listed += known ^ ONE
+    unrouted[0] += np.int64(left_out - no_site)
+    unrouted[1] += np.int64(no_site)
+    return listed
+
+
+@lean_kernel
+def meet(
+    unknown, src_host, dst_host, key, src, dst, src_port, dst_port, protocol, ip_bytes,
+    first, count, outside, counts, table, shift, row_key, row_route, rows, route, row, unrouted,
+):  # fmt: skip
+    """Write the route of the packets that `recall` listed: one of the paths between their two hosts.
+
+    Counts as `recall` does; returns the number of rows.
+    """
+    for j in range(np.uint64(len(unknown))):
+        i = np.uint64(unknown[j])
+        a, b = src_host[j], dst_host[j]
+        addresses = (src[i, 0] ^ dst[i, 0], src[i, 1] ^ dst[i, 1])
+        path = path_between(a, b, addresses, src_port[i] ^ dst_port[i], protocol[i], first, count, outside)
+        no_site = np.uint64(min(a, b) < 0)
+        route[i] = path
+        if path == outside:
+            unrouted[no_site] += 1
+        if counts:
+            at = home(key[i], shift)
+            while table[at + PRINT] != key[i] and table[at + PRINT] != ZERO:
+                at = following(at, table)
+            if table[at + PRINT] == ZERO:
                 table[at + PRINT] = key[i]
-                table[at + ROW_AND_ROUTE] = word
+                table[at + ROW_AND_ROUTE] = np.uint64(path) << SHIFT | np.uint64(rows) | no_site << NO_SITE
                 row_key[rows] = key[i]
                 row_route[rows] = path
                 rows += 1
-        way = np.int32(path_of[word >> SHIFT & ROUTE_BITS])
-        left_out = np.int64(way == inside)
-        no_site += left_out & np.int64(word >> NO_SITE)
-        same_site += left_out & ~np.int64(word >> NO_SITE)
-        route[i] = way
-        if counts:
-            row[i] = np.int32(word & LOW_HALF)
+            row[i] = np.int32(table[at + ROW_AND_ROUTE] & LOW_HALF)
             table[at + PACKETS] += ONE
             table[at + BYTES] += np.uint64(ip_bytes[i])
-    unrouted[0] += same_site
-    unrouted[1] += no_site
     return rows
 
 

@@ -16,6 +16,9 @@ from . import stream_kernels as sk
 from .routes import Routes
 from .sites import Sites
 
+PIECE = 1 << 15
+"""Packets whose flows are looked up before the unknown ones among them are worked out: few come twice so soon."""
+
 
 class Streams:
     """Packets and bytes of every (flow key, route) in one epoch."""
@@ -56,13 +59,35 @@ class Streams:
         route, row = np.empty(len(key), np.int32), np.empty(len(key), np.int32)
         unrouted = np.zeros(2, np.int64)
         self._make_room(len(key))
-        self.rows = sk.follow(
-            key, batch.src, batch.dst, batch.src_port, batch.dst_port, batch.protocol, batch.ip_bytes,
-            sites.hosts, sites.prefix, sites.length, sites.host,
-            routes.first, routes.count, routes.outside, routes.path_number, counts,
+        for begin in range(0, len(key), PIECE):
+            piece = slice(begin, begin + PIECE)
+            self._follow(key[piece], batch[piece], sites, routes, counts, route[piece], row[piece], unrouted)
+        return route, row, unrouted
+
+    def _follow(
+        self,
+        key: NDArray[np.uint64],
+        p: PacketBatch,
+        sites: Sites,
+        routes: Routes,
+        counts: bool,
+        route: NDArray[np.int32],
+        row: NDArray[np.int32],
+        unrouted: NDArray[np.int64],
+    ) -> None:
+        """Follow a piece: first the flows that are known, then the others, which may come several times."""
+        unknown = np.empty(len(key) + 1, np.uint32)
+        listed = sk.recall(
+            key, p.ip_bytes, routes.path_number, routes.outside, counts, self.table, self.shift,
+            route, row, unknown, unrouted,
+        )  # fmt: skip
+        unknown = unknown[:listed]
+        self.rows = sk.meet(
+            unknown, sites.find(p.src.take(unknown, axis=0)), sites.find(p.dst.take(unknown, axis=0)),
+            key, p.src, p.dst, p.src_port, p.dst_port, p.protocol, p.ip_bytes,
+            routes.first, routes.count, routes.outside, counts,
             self.table, self.shift, self.key, self.route, self.rows, route, row, unrouted,
         )  # fmt: skip
-        return route, row, unrouted
 
     @property
     def volume(self) -> NDArray[np.int64]:
