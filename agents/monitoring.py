@@ -122,7 +122,7 @@ class Monitoring:
 
     def _make_room(self, rows: int) -> Crossings:
         """Return columns for so many crossings: the same ones as before, where they are large enough."""
-        if rows > self._room:
+        if rows > self._room or self._room == 0:
             self._room = max(rows, 2 * self._room, 1024)
             n = self._room
             self._columns = Crossings(

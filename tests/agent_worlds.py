@@ -168,7 +168,7 @@ def bridge(tables: tuple[int, ...] = (1,)) -> Iterator[Bridge]:
         undo.callback(subprocess.run, ["ovs-vsctl", "--if-exists", "del-br", name], capture_output=True)
         kind = ("--", "set", "bridge", name, "datapath_type=netdev", "fail_mode=secure")
         run("ovs-vsctl", "add-br", name, *kind)
-        sides = []
+        sides: list[Side] = []
         for side, (netns, interface) in ends.items():
             outer = own_name(f"x{side}")
             undo.callback(subprocess.run, ["ip", "link", "del", outer], capture_output=True)

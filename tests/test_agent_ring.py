@@ -59,7 +59,7 @@ def test_takes_what_scapy_reads_of_the_same_frames():
 
 
 @pytest.mark.parametrize("link", ["vlan", "qinq", "mpls"])
-def test_reads_behind_tags_although_the_kernel_takes_the_first_off(link: str):
+def test_reads_behind_tags_although_the_kernel_takes_the_first_off(link: str) -> None:
     packet = udp(payload=40)
     with veth_pair() as (a, b), closing(Ring(b.interface, b.pid)) as ring:
         a.send([LINKS[link][1](packet)])
@@ -127,14 +127,20 @@ def test_a_batch_that_is_full_takes_the_rest_of_a_block_later():
 def test_an_interface_that_goes_is_noticed_and_found_again():
     with veth_pair() as (a, b), closing(Ring(b.interface, b.pid)) as ring:
         run("ip", "-n", b.netns, "link", "del", b.interface)
-        until(lambda: ring.check() or ring.lost, "the loss to be noticed")
+
+        def noticed() -> bool:
+            ring.check()
+            return ring.lost
+
+        until(noticed, "the loss to be noticed")
         assert not ring.reopen() and ring.fileno() == -1 and not ring.ready
         peer = ("peer", "name", a.interface, "netns", a.netns)
         run("ip", "-n", b.netns, "link", "add", b.interface, "type", "veth", *peer)
         for side in (a, b):
             run("ip", "-n", side.netns, "link", "set", side.interface, "up")
         assert ring.reopen()
-        until(lambda: (a.send([tcp(9, 1)]), ring.ready)[1], "packets on the new interface")
+        a.send([tcp(9, 1)])
+        until(lambda: ring.ready, "a packet on the new interface")
 
 
 def test_says_what_is_missing():

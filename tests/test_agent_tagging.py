@@ -6,7 +6,7 @@ import itertools
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 
 import numpy as np
 import pytest
@@ -44,7 +44,9 @@ def transport(protocol: int, ports: tuple[int, int]) -> bytes:
     return struct.pack(">HHHH", *ports, 20, 0) + bytes(12)
 
 
-def ipv4(protocol: int = 17, ports: tuple[int, int] = (1000, 53), fragment: int = 0, last: int = 1, dscp: int = 0):
+def ipv4(
+    protocol: int = 17, ports: tuple[int, int] = (1000, 53), fragment: int = 0, last: int = 1, dscp: int = 0
+) -> bytes:
     """A frame from 10.1.0.`last` to 192.0.2.1."""
     addresses = bytes((10, 1, 0, last, 192, 0, 2, 1))
     head = struct.pack(">BBHHHBBH", 0x45, dscp << 2, 40, 1, fragment, 64, protocol, 0) + addresses
@@ -137,7 +139,7 @@ def switch(tables: tuple[int, ...] = (1,)) -> Iterator[World]:
 
 
 WORLDS = [pytest.param(host, marks=needs_nft, id="host"), pytest.param(switch, marks=needs_ovs, id="switch")]
-Maker = Callable[..., "contextmanager[World]"]
+Maker = Callable[..., AbstractContextManager[World]]
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -155,7 +157,9 @@ Maker = Callable[..., "contextmanager[World]"]
         ("src+dst", [ipv6(), ipv6(6, (7, 7))], [ipv6(last=2)]),
     ],
 )
-def test_tags_the_packets_of_the_key_and_no_others(world: Maker, kind: str, same: list[bytes], other: list[bytes]):
+def test_tags_the_packets_of_the_key_and_no_others(
+    world: Maker, kind: str, same: list[bytes], other: list[bytes]
+) -> None:
     with world() as w:
         w.tagger.configure([selector("t", key=kind, code=Code(4, 4))])
         assert w.dscps(*same, *other) == [0] * (len(same) + len(other))
@@ -165,7 +169,7 @@ def test_tags_the_packets_of_the_key_and_no_others(world: Maker, kind: str, same
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_later_fragments_are_flows_without_ports(world: Maker):
+def test_later_fragments_are_flows_without_ports(world: Maker) -> None:
     later = ipv4(17, (0xABCD, 0x1234), fragment=100)
     with world() as w:
         w.tagger.configure([selector("t")])
@@ -177,7 +181,7 @@ def test_later_fragments_are_flows_without_ports(world: Maker):
 
 @pytest.mark.parametrize("world", [WORLDS[0]])
 @pytest.mark.parametrize("kind", ["five-tuple", "src", "dst", "src+dst"])
-def test_a_host_tags_what_answers_a_selected_flow(world: Maker, kind: str):
+def test_a_host_tags_what_answers_a_selected_flow(world: Maker, kind: str) -> None:
     with world() as w:
         w.tagger.configure([selector("t", key=kind, tags_forward=False, tags_reverse=True)])
         w.put("t", kind, ipv4(), reverse=True)
@@ -187,7 +191,7 @@ def test_a_host_tags_what_answers_a_selected_flow(world: Maker, kind: str):
 @needs_ovs
 @pytest.mark.parametrize("kind", ["five-tuple", "src", "dst", "src+dst"])
 @pytest.mark.parametrize("frame", [ipv4(), ipv6(6)], ids=["ipv4", "ipv6"])
-def test_a_switch_tags_what_answers_a_selected_flow_where_the_metadata_says_so(kind: str, frame: bytes):
+def test_a_switch_tags_what_answers_a_selected_flow_where_the_metadata_says_so(kind: str, frame: bytes) -> None:
     with bridge() as made, closing(Ring(made.left.interface, made.left.pid, incoming_only=True)) as back:
         tagger = SwitchTagger(made.management)
         until(lambda: tagger.poll(time.time_ns()) or tagger.fileno() >= 0, "the bridge's management socket")
@@ -203,7 +207,7 @@ def test_a_switch_tags_what_answers_a_selected_flow_where_the_metadata_says_so(k
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_a_packet_carries_the_tags_of_several_tasks_at_once(world: Maker):
+def test_a_packet_carries_the_tags_of_several_tasks_at_once(world: Maker) -> None:
     codes = {"a": Code(1, 1), "b": Code(4, 4), "c": Code(32, 32)}
     flows = {bits: ipv4(ports=(2000 + i, 80)) for i, bits in enumerate(itertools.product((0, 1), repeat=3))}
     arguments = ((1, 2, 3),) if world is switch else ()
@@ -218,7 +222,7 @@ def test_a_packet_carries_the_tags_of_several_tasks_at_once(world: Maker):
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_of_codes_that_are_values_the_later_task_wins(world: Maker):
+def test_of_codes_that_are_values_the_later_task_wins(world: Maker) -> None:
     arguments = ((1, 2),) if world is switch else ()
     with world(*arguments) as w:
         w.tagger.configure([selector("a", code=Code(9, 63), table=1), selector("b", code=Code(18, 63), table=2)])
@@ -231,7 +235,7 @@ def test_of_codes_that_are_values_the_later_task_wins(world: Maker):
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_a_tag_expires_by_itself_and_can_be_prolonged_and_ended(world: Maker):
+def test_a_tag_expires_by_itself_and_can_be_prolonged_and_ended(world: Maker) -> None:
     first, second, third = ipv4(), ipv4(last=2), ipv4(last=3)
     with world() as w:
         w.tagger.configure([selector("t")])
