@@ -156,7 +156,7 @@ def _compared(args: argparse.Namespace, source: _Source, kept: Assignment | None
     """Place one problem after another; returns the runs, and whether Ctrl-C left them complete."""
     from ..placement.comparison import compare
 
-    algorithms, bounds = _algorithms(args), _bounds(args.latency)
+    algorithms, bounds = _algorithms(args), _bounds(args)
     total = len(source.instances) * len(algorithms) * len(bounds)
     with _progress(total) as progress:
         runs = compare(
@@ -183,7 +183,7 @@ def _swept(args: argparse.Namespace, source: _Source) -> tuple[list[Run], bool]:
         [instance for instance in source.instances if instance],
         source.topologies,
         _algorithms(args),
-        _bounds(args.latency),
+        _bounds(args),
         time_limit_s=args.time_limit,
         seed=args.seed,
         solver=args.solver,
@@ -199,11 +199,13 @@ def _algorithms(args: argparse.Namespace) -> list[str]:
     return list(dict.fromkeys((args.algorithm or DEFAULT).split(",")))
 
 
-def _bounds(text: str | None) -> list[float | None]:
+def _bounds(args: argparse.Namespace) -> list[float | None]:
+    """Return the bounds to compare; without any, tasks keep their own, and generated ones have none."""
     from ..errors import SpecError
 
+    text = args.latency
     if text is None:
-        return [None]
+        return [None] if args.generate is None else [math.inf]
     try:
         bounds = [float(part) for part in text.split(",")]
     except ValueError:

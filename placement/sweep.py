@@ -48,7 +48,7 @@ class Cell:
     max_latency_ms: float | None
     """None for no bound."""
     solver: str
-    time_limit_s: float
+    time_limit_s: float | None
     seed: int
     version: str = __version__
 
@@ -94,6 +94,7 @@ def plan(
     texts = {name: to_json(topology) for name, topology in topologies.items()}
     labels = {name: hashlib.sha256(text.encode()).hexdigest()[:LABEL] for name, text in texts.items()}
     bounds = dict.fromkeys(None if bound is None or math.isinf(bound) else bound for bound in bounds_ms)
+    limit_s = None if math.isinf(time_limit_s) else time_limit_s
     cells = [
         Cell(
             instance,
@@ -101,7 +102,7 @@ def plan(
             algorithm,
             bound,
             solver,
-            time_limit_s,
+            limit_s,
             search_seed(seed, instance),
         )
         for instance in instances
@@ -124,7 +125,7 @@ def run_cell(cell: Cell, network: str) -> Line:
         problem,
         cell.algorithm,
         max_latency_ms=bound,
-        time_limit_s=cell.time_limit_s,
+        time_limit_s=math.inf if cell.time_limit_s is None else cell.time_limit_s,
         seed=cell.seed,
         solver=cell.solver,
     )

@@ -103,9 +103,11 @@ def _client(address: str) -> Any:
     """Connect to a cluster that has a worker."""
     try:
         from distributed import Client
+        from distributed.comm.addressing import parse_address, parse_host_port
     except ImportError:
         raise PlacementError("--scheduler needs Dask: pip install 'mozart[cluster]'") from None
     try:
+        parse_host_port(parse_address(address)[1])
         client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
         raise MozartError(f"no Dask scheduler at {address}: {error}") from error
