@@ -119,6 +119,19 @@ def test_a_wrong_password_is_refused_and_named(broker: Broker) -> None:
     client.close()
 
 
+def test_nobody_gets_in_without_a_name(broker: Broker) -> None:
+    from paho.mqtt.client import CallbackAPIVersion, Client
+
+    answers: list[str] = []
+    client = Client(CallbackAPIVersion.VERSION2)
+    client.on_connect = lambda client, data, flags, reason, properties: answers.append(str(reason))
+    client.connect_async("127.0.0.1", broker.port)
+    client.loop_start()
+    soon(lambda: answers, "the broker's answer")
+    client.loop_stop()
+    assert answers[0] == "Not authorized"
+
+
 def test_no_broker_is_an_error_that_says_so() -> None:
     client = BusClient("s1", BrokerAccess("127.0.0.1", free_port(), {"s1": "x"}))
     client.start()

@@ -92,6 +92,7 @@ HUGE = b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '<i8', 'fortran_order': False, 's
         archive(header=b"{}", x_npy=npy(np.zeros(3))[:-1]),
         archive(header=b"{}", x_npy=npy(np.zeros(3)) + b"more"),
         archive(header=b"{}", x_npy=HUGE),
+        archive(header=b"{}", x_npy=HUGE.replace(b"10000000000000,", b"1000,          ")),
         archive(header=b"{}", x_npy=HUGE.replace(b"10000000000000,", b"-1,            ")),
         archive(header=b"{}", x_npy=npy(np.array([Evil()], object), pickled=True)),
         archive(header=b"{}", x_npy=pickle.dumps(Evil())),
