@@ -81,6 +81,11 @@ def test_a_list_of_devices_gets_the_one_that_placement_chose() -> None:
     assert any(row["selected_flows"] for row in found.rows)
 
 
+def test_of_a_list_the_device_that_is_nearest_is_chosen() -> None:
+    found = place_tasks(load(world(task("a", ["s8"], ["s12", "s2", "s7"]))), load_topology("b4"))
+    assert found.at == {"a": (("s8",), ("s7",))}
+
+
 def test_lists_share_the_memory_of_their_devices() -> None:
     spec = world(*(task(f"t{i}", ["s5"], ["s3", "s4"]) for i in range(3)), switch_memory_entries=64)
     found = place_tasks(load(spec), load_topology("b4"))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ def test_a_sweep_is_the_product_of_its_parts_and_no_cell_depends_on_the_others()
     fewer = plan(instances(["leaf-spine"], "tasks=8,seed=4"), {"leaf-spine": load("leaf-spine")}, ["greedy"], [2.0],
                  time_limit_s=60.0)  # fmt: skip
     assert set(fewer.cells) <= set(what.cells)
+    assert {(cell.instance.seed, cell.seed) for cell in what.cells} == {(3, 3), (4, 4)}
     assert Cell.from_json(json.loads(json.dumps(what.cells[3].to_json()))) == what.cells[3]
 
 
@@ -190,9 +192,8 @@ def running(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], list[str]]]
     try:
         yield process, command
     finally:
-        left = alive([process.pid, *children_of(process.pid)])
-        for pid in left:
-            os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # the session that was started above, and nothing else
         process.wait()
 
 
