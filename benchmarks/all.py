@@ -17,6 +17,7 @@ BENCHMARKS = {
     "sample_and_hold.py": [],
     "replay.py": ["--packets", "2000000", "--runs", "1"],
     "quality.py": ["--packets", "1000000"],
+    "agent.py": ["--packets", "1000000", "--selections", "100", "--seconds", "3"],
 }
 """Each benchmark, with what makes it quick."""
 

@@ -118,9 +118,9 @@ def own_name(rest: str) -> str:
 
 
 @contextmanager
-def veth_pair(mtu: int = 1500) -> Iterator[tuple[Side, Side]]:
-    """Two namespaces, joined by a veth pair."""
-    a, b = own_name("a"), own_name("b")
+def veth_pair(name: str = "", mtu: int = 1500) -> Iterator[tuple[Side, Side]]:
+    """Two namespaces, joined by a veth pair; give a `name` to all but one of several."""
+    a, b = own_name(f"{name}a"), own_name(f"{name}b")
     run("ip", "link", "add", f"{a}0", "type", "veth", "peer", "name", f"{b}0")
     with ExitStack() as undo:
         undo.callback(subprocess.run, ["ip", "link", "del", f"{a}0"], capture_output=True)
