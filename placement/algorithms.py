@@ -19,7 +19,7 @@ from .search import Search
 from .verify import check
 
 ALGORITHMS: dict[str, tuple[str, str, str]] = {
-    "priced": ("priced", "priced", "exact: prices of memory and CPU decide most tasks, a small ILP the rest"),
+    "priced": ("priced", "priced", "exact: prices bound it, a small ILP chooses tasks, local search their places"),
     "bilp": ("bilp", "bilp", "exact: the whole problem as one binary integer program"),
     "mam": ("mam", "mam", "Maximize Allocated Modules: an exact program that does not know tasks"),
     "mam-greedy": ("mam", "mam_greedy", "Maximize Allocated Modules, module by module, smallest first"),
@@ -82,6 +82,7 @@ def _checked(search: Search, algorithm: str, keep: Assignment) -> Placement:
         search.build_s,
         time.monotonic() - search.started_s - search.build_s,
         search.interrupted,
+        search.proved_s,
     )
 
 

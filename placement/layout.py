@@ -7,7 +7,7 @@ choices of a task, and the choices of a module, are neighbours, so starts say wh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from .search import Chosen, Search
 
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float64]
+
+PARTS = 1000
+"""Amounts are compared in thousandths where they have to be whole numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,43 @@ class Layout:
             bonus=np.array([float(d == k) for o, k in zip(options, kept, strict=True) for d in o], float),
             latency_ms=np.ascontiguousarray(search.problem.latency_ms),
             capacity=np.ascontiguousarray(capacity),
+        )
+
+    @property
+    def task_of_module(self) -> Ints:
+        """The task of every module, shape (modules,)."""
+        return np.repeat(np.arange(len(self.runs), dtype=np.int32), np.diff(self.module_start))
+
+    @property
+    def module_of_choice(self) -> Ints:
+        """The module of every choice, shape (choices,)."""
+        return np.repeat(np.arange(len(self.selects), dtype=np.int32), np.diff(self.choice_start))
+
+    def tight(self) -> Layout:
+        """Return the same problem without capacity that no sum of demands can use.
+
+        Where all that may come to a device asks for multiples of some amount (in whole thousandths), the capacity is
+        rounded down to one: the same placements fit, and bounds are lower.
+        """
+        module = self.module_of_choice
+        capacity = self.capacity.copy()
+        for r in range(len(capacity)):
+            asked = self.ask[:, r] * PARTS
+            whole = np.rint(asked)
+            fine = np.abs(whole - asked) > 1e-6
+            step = np.zeros(capacity.shape[1], np.int64)
+            np.gcd.at(step, self.device, whole[module].astype(np.int64))
+            step[self.device[fine[module]]] = 0
+            parts = np.floor(capacity[r] * PARTS + 1e-6)
+            usable = np.floor(parts / np.maximum(step, 1)) * step / PARTS
+            capacity[r] = np.where(step > 0, np.minimum(capacity[r], usable), capacity[r])
+        return replace(self, capacity=capacity)
+
+    def limited_to(self, allowed: NDArray[np.bool_]) -> Layout:
+        """Return the same problem with the choices that are `allowed` (choices,) only."""
+        left = np.bincount(self.module_of_choice[allowed], minlength=len(self.selects))
+        return replace(
+            self, choice_start=_starts(left.tolist()), device=self.device[allowed], bonus=self.bonus[allowed]
         )
 
     def places(self, chosen: Chosen) -> Ints:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from .choices import Choices, capacities
@@ -23,7 +21,7 @@ STAY = 1e-3
 """Share of the smallest weight that a kept module is worth where it is: few moves decide between equal values."""
 
 
-def improve_near(search: Search, choices: Sequence[Choices | None], prices: Prices, rounds: int) -> None:
+def improve_near(search: Search, prices: Prices, rounds: int) -> None:
     """Place random small parts of the best placement anew, until it is proved or `rounds` parts bring nothing.
 
     1. Free a few running tasks, and add the cheapest ones that do not run. 2. Place them anew in what the others
@@ -35,10 +33,10 @@ def improve_near(search: Search, choices: Sequence[Choices | None], prices: Pric
         running = sorted(search.chosen)
         size = min(FREED * (1 + failed // 2), len(running))
         freed = [running[i] for i in rng.choice(len(running), size, replace=False)] if running else []  # 1.
-        idle = [t for t, c in enumerate(choices) if c is not None and t not in search.chosen]
+        idle = [t for t, c in enumerate(search.choices) if c is not None and t not in search.chosen]
         idle.sort(key=lambda t: (prices.cheapest[t] / search.problem.tasks[t].weight, t))
         before = search.score.value
-        _place_anew(search, {t: choices[t] or () for t in (*freed, *idle[:IDLE])})  # 2.
+        _place_anew(search, {t: search.choices[t] or () for t in (*freed, *idle[:IDLE])})  # 2.
         failed = 0 if search.score.value > before + EPSILON else failed + 1
 
 

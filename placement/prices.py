@@ -12,16 +12,16 @@ choice of devices, that is nearly the best. Then a price for each device, near t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import highspy
 import numpy as np
-import pulp
 from numpy.typing import NDArray
 
 from .layout import Floats, Ints, Layout
 from .price_kernels import price_tasks
 from .search import Search
-from .solvers import solve
 
 TINY = 1e-12
 GROUPS = 16
@@ -77,21 +77,30 @@ def appraise(layout: Layout, unit: Floats, move_price: float = 0.0) -> Prices:
 
 
 class Cuts:
-    """The cutting planes so far: of each group's gain, the value and slope at the prices that were tried."""
+    """The cutting planes so far: of each group's gain, the value and slope at the prices that were tried.
+
+    `rows`: for all prices that were tried, the worth of all capacity and what each task costs at least; whatever
+    runs together costs at most that worth.
+    """
 
     def __init__(self, layout: Layout, search: Search) -> None:
         self.layout, self.search = layout, search
         self.group_of_module = np.repeat(np.arange(len(layout.runs)) % GROUPS, np.diff(layout.module_start))
-        self.gains = layout.weight.copy()
         self.best = appraise(layout, np.zeros_like(layout.capacity), search.move_price)
         self.planes: list[tuple[Floats, Floats]] = []
+        self.rows: list[tuple[float, Floats]] = []
         self.add(self.best)
+        for r in np.flatnonzero(layout.capacity.sum(axis=1) > 0):
+            unit = np.zeros_like(layout.capacity)
+            unit[r] = layout.weight.sum() / layout.capacity[r].sum()
+            self.add(appraise(layout, np.where(layout.capacity > 0, unit, 0.0), search.move_price))
 
     def add(self, prices: Prices) -> None:
         """Add the planes at these prices, and keep the prices if they are the best."""
         layout = self.layout
         if prices.bound < self.best.bound:
             self.best = prices
+        self.rows.append((float((prices.unit * layout.capacity).sum()), prices.cheapest))
         gain = np.maximum(layout.weight - prices.cheapest, 0.0)
         gains = np.bincount(np.arange(len(gain)) % GROUPS, gain, GROUPS)
         used = self._usage(prices, gain > 0)
@@ -105,45 +114,61 @@ class Cuts:
         parts = [np.bincount(slot, layout.ask[module, r], GROUPS * devices).reshape(GROUPS, devices) for r in range(2)]
         return np.stack(parts, axis=1)
 
-    def lowest(self, alike: bool) -> tuple[Floats, float]:
-        """Return the prices where all planes together are lowest, and the value there.
-
-        With `alike`, over prices that are the same on all devices; else near the best prices.
-        """
-        capacity, devices = self.layout.capacity, self.layout.capacity.shape[1]
-        program = pulp.LpProblem("prices", pulp.LpMinimize)
-        columns = 1 if alike else devices
-        room = capacity.sum(axis=1, keepdims=True) if alike else capacity
-        unit = [[self._price(program, r, d, alike) for d in range(columns)] for r in range(2)]
-        gain = [program.add_variable(f"gain_{g}", 0) for g in range(GROUPS)]
-        cells = [(r, d) for r in range(2) for d in range(columns) if room[r, d] > 0]
-        worth = [(unit[r][d], float(room[r, d])) for r, d in cells]
-        program.setObjective(pulp.LpAffineExpression([*worth, *((g, 1) for g in gain)]))
-        for k, (value, used) in enumerate(self.planes):
-            slopes = used.sum(axis=2, keepdims=True) if alike else used
-            for g in range(GROUPS):
-                terms = [(unit[r][d], float(slopes[g, r, d])) for r, d in cells if slopes[g, r, d]]
-                row = pulp.LpAffineExpression([(gain[g], 1), *terms])
-                program.addConstraint(pulp.LpConstraint(row, 1, f"plane_{k}_{g}", float(value[g])))
-        answer = solve(program, self.search, relaxed=True)
-        if not answer.proved:
-            return self.best.unit, self.best.bound
-        found = np.array([[v.varValue or 0.0 for v in row] for row in unit])
-        return np.where(capacity > 0, np.broadcast_to(found, capacity.shape), 0.0), answer.bound
-
-    def _price(self, program: pulp.LpProblem, r: int, d: int, alike: bool) -> pulp.LpVariable:
-        if alike:
-            return program.add_variable(f"price_{r}", 0)
-        best = float(self.best.unit[r, d])
-        slack = (BOX - 1) * float(self.best.unit[r].max())
-        return program.add_variable(f"price_{r}_{d}", max(0.0, best - slack), best + slack)
-
     def refine(self, alike: bool) -> None:
         """Lower the bound as far as planes can (with `alike`, by equal prices), and tighten the search's."""
         step = self.search.step or float(self.layout.weight.min(initial=1.0))
+        master = _Master(self.layout.capacity, alike)
+        for plane in self.planes:
+            master.add(*plane)
         for _ in range(ROUNDS):
-            unit, lowest = self.lowest(alike)
+            unit, lowest = master.lowest(self.best, self.search.left_s)
             if self.best.bound - lowest < CLOSE * step or not self.search.left_s:
                 break
             self.add(appraise(self.layout, unit, self.search.move_price))
+            master.add(*self.planes[-1])
         self.search.tighten(self.best.bound - self.search.offset)
+
+
+class _Master:
+    """The program over the planes: the prices where all of them together are lowest.
+
+    HiGHS itself, not PuLP: each round adds a few rows to a program that has just been solved, and starts from there;
+    PuLP would write and solve it anew.
+    """
+
+    def __init__(self, capacity: Floats, alike: bool) -> None:
+        self.capacity, self.alike = capacity, alike
+        self.room = capacity.sum(axis=1, keepdims=True) if alike else capacity
+        self.cells = np.argwhere(self.room > 0)
+        self.highs = highspy.Highs()
+        for name, value in {"output_flag": False, "threads": 1, "log_to_console": False}.items():
+            self.highs.setOptionValue(name, value)
+        count = len(self.cells) + GROUPS
+        self.highs.addVars(count, np.zeros(count), np.full(count, math.inf))
+        worth = np.concatenate([self.room[tuple(self.cells.T)], np.ones(GROUPS)])
+        self.highs.changeColsCost(count, np.arange(count, dtype=np.int32), worth)
+
+    def add(self, values: Floats, used: Floats) -> None:
+        """Add a plane for each group: its gain is at least its value less what its use is worth."""
+        slopes = used.sum(axis=2, keepdims=True) if self.alike else used
+        for g in range(GROUPS):
+            use = slopes[g][tuple(self.cells.T)]
+            there = np.flatnonzero(use).astype(np.int32)
+            columns = np.append(there, np.int32(len(self.cells) + g))
+            self.highs.addRow(float(values[g]), math.inf, len(columns), columns, np.append(use[there], 1.0))
+
+    def lowest(self, best: Prices, limit_s: float) -> tuple[Floats, float]:
+        """Return the prices where the planes are lowest, near the best so far, and the value there."""
+        if not self.alike:
+            now = best.unit[tuple(self.cells.T)]
+            slack = (BOX - 1) * best.unit.max(axis=1)[self.cells[:, 0]]
+            columns = np.arange(len(now), dtype=np.int32)
+            self.highs.changeColsBounds(len(now), columns, np.maximum(now - slack, 0.0), now + slack)
+        self.highs.setOptionValue("time_limit", float(min(limit_s, 1e6)) + self.highs.getRunTime())
+        self.highs.run()
+        if self.highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+            return best.unit, best.bound
+        unit = np.zeros_like(self.room)
+        unit[tuple(self.cells.T)] = np.asarray(self.highs.getSolution().col_value)[: len(self.cells)]
+        unit = np.where(self.capacity > 0, np.broadcast_to(np.maximum(unit, 0.0), self.capacity.shape), 0.0)
+        return unit, float(self.highs.getInfo().objective_function_value)

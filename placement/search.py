@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
+from .choices import Choices, all_choices
 from .problem import Problem
 
 Configuration = tuple[int, ...]
@@ -66,10 +67,16 @@ class Search:
     latency_proved: bool = False
     interrupted: bool = False
     build_s: float = 0.0
+    proved_s: float | None = None
     started_s: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.score = score(self, {})
+
+    @cached_property
+    def choices(self) -> list[Choices | None]:
+        """The devices that the modules of each task can use; None for a task that cannot run."""
+        return all_choices(self.problem)
 
     @cached_property
     def step(self) -> float:
@@ -99,6 +106,7 @@ class Search:
         if self.chosen and not found.beats(self.score):
             return False
         self.chosen, self.score = dict(chosen), found
+        self._note_proof()
         return True
 
     def tighten(self, bound: float) -> None:
@@ -106,6 +114,11 @@ class Search:
         if self.step and math.isfinite(bound):
             bound = math.floor(bound / self.step + EPSILON) * self.step
         self.bound = min(self.bound, bound)
+        self._note_proof()
+
+    def _note_proof(self) -> None:
+        if self.done and self.proved_s is None:
+            self.proved_s = time.monotonic() - self.started_s
 
 
 def weight_step(weights: Sequence[float]) -> float:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pulp
 
-from .choices import Choices, capacities
+from .choices import Choices
 from .layout import Layout
 from .model import PlacementModel, possible
 from .prices import Prices
@@ -14,38 +15,38 @@ from .search import EPSILON, Search
 from .solvers import solve
 
 
-def settle(search: Search, choices: list[Choices | None], layout: Layout, prices: Prices) -> None:
-    """Decide what the prices leave open by one program over it; its optimum is proved to be the problem's.
+def settle(search: Search, layout: Layout, prices: Prices, least: float, limit_s: float = math.inf) -> bool:
+    """Find the placement of most value among those of at least `least`, or prove that there is none.
 
-    A better placement gains at least a step. What costs more than the gap between the bound and that is in no
-    such placement: choices are left out, and tasks that gain more than the gap run in all of them.
+    What costs more than the gap between the bound and `least` is in no such placement: choices are left out, and tasks
+    that gain more than the gap run in all of them. Returns whether it came to an end.
     """
-    gap = prices.bound - search.offset - (search.score.value + search.step) + EPSILON
-    if gap < 0:
-        search.tighten(search.score.value)
-        return
+    gap = prices.bound - search.offset - least + EPSILON
     gain = np.maximum(layout.weight - prices.cheapest, 0.0)
     open_choices: list[Choices | None] = []
-    for t, options in enumerate(choices):
+    for t, options in enumerate(search.choices):
         open_choices.append(None if options is None else _open(layout, prices, t, gain[t], gap))
     program = possible(open_choices)
-    model = PlacementModel(search.problem, program, capacities(search.problem))
+    model = PlacementModel(search.problem, program, layout.capacity)
     for t in program:
         if gain[t] > gap:
             model.y[t].lowBound = 1
+    value = model.value(search)
     stay = 0.5 * search.step / max(1, sum(len(before) for before in search.kept.values()))
-    model.program.setObjective(model.value(search) + stay * model.stays(search))
-    answer = solve(model.program, search)
+    model.program.setObjective(value + stay * model.stays(search) if stay and search.kept else value)
+    model.at_least(value, least + search.offset, "least")
+    answer = solve(model.program, search, limit_s=limit_s)
+    found = -math.inf
     if answer.found:
+        found = float(pulp.value(value)) - search.offset
         search.offer(model.chosen())
     if answer.proved:
-        search.tighten(search.score.value)
-    elif math.isfinite(answer.bound):
-        search.tighten(max(answer.bound - search.offset, search.score.value))
+        search.tighten(max(found, least - (search.step or EPSILON)))
+    return answer.proved
 
 
 def _open(layout: Layout, prices: Prices, t: int, gain: float, gap: float) -> Choices | None:
-    """Return the choices of a task that a better placement may use; None where it cannot run in one."""
+    """Return the choices of a task that such a placement may use; None where it cannot run in one."""
     options = []
     for m in range(layout.module_start[t], layout.module_start[t + 1]):
         here = range(layout.choice_start[m], layout.choice_start[m + 1])

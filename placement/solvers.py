@@ -100,19 +100,21 @@ def solve(
     *,
     start: Mapping[str, float] | None = None,
     relaxed: bool = False,
+    limit_s: float = math.inf,
+    gap: float = 0.0,
 ) -> Answer:
-    """Solve a model within what is left of the search's time, from a start solution where there is one.
+    """Solve a model within `limit_s` and what is left of the search's time, from a start solution where there is one.
 
-    With `relaxed`, integrality is
-    left out and the rows' duals are set. Raises PlacementError for a solver that is not there.
+    With `relaxed`, integrality is left out and the rows' duals are set. With a `gap`, a solution that is worse than
+    the best by no more than this share counts as proved. Raises PlacementError for a solver that is not there.
     """
-    limit_s = search.left_s
+    limit_s = min(limit_s, search.left_s)
     if limit_s < SHORTEST_S:
         return Answer(False, False, math.inf if model.sense == pulp.LpMaximize else -math.inf)
     if search.solver == "highs":
-        return _solve_highs(model, search, start, relaxed, limit_s)
+        return _solve_highs(model, search, start, relaxed, limit_s, gap)
     if search.solver == "cbc":
-        return _solve_cbc(model, search, start, relaxed, limit_s)
+        return _solve_cbc(model, search, start, relaxed, limit_s, gap)
     raise PlacementError(f"no solver {search.solver!r}; there are {', '.join(SOLVERS)}")
 
 
@@ -122,6 +124,7 @@ def _solve_highs(
     start: Mapping[str, float] | None,
     relaxed: bool,
     limit_s: float,
+    gap: float,
 ) -> Answer:
     if not pulp.HiGHS(msg=False).available():
         raise PlacementError("the solver HiGHS is not installed; pip install highspy, or use --solver cbc")
@@ -130,7 +133,7 @@ def _solve_highs(
         msg=False,
         mip=not relaxed,
         threads=1,
-        gapRel=0.0,
+        gapRel=gap,
         gapAbs=1e-7,
         timeLimit=None if math.isinf(limit_s) else limit_s,
         random_seed=search.seed % 2**31,
@@ -154,6 +157,7 @@ def _solve_cbc(
     start: Mapping[str, float] | None,
     relaxed: bool,
     limit_s: float,
+    gap: float,
 ) -> Answer:
     with tempfile.TemporaryDirectory(prefix="mozart-cbc-") as folder:
         log = Path(folder) / "log"
@@ -161,7 +165,7 @@ def _solve_cbc(
             msg=False,
             mip=not relaxed,
             threads=None,
-            gapRel=0.0,
+            gapRel=gap,
             gapAbs=1e-7,
             timeLimit=None if math.isinf(limit_s) else limit_s,
             timeMode="elapsed",
