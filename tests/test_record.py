@@ -1,7 +1,9 @@
 """The record of a run, and undoing it: all of what was made, nothing else, also after kill -9 and done twice."""
 
+import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -231,6 +233,53 @@ def test_bridges_go_after_kill_9_and_those_of_others_stay(ovs: None, base: Path)
         assert not is_there({"kind": "bridge", "name": ours}) and is_there({"kind": "bridge", "name": theirs})
     finally:
         sh(f"ovs-vsctl --if-exists del-br {theirs} -- --if-exists del-br {ours}")
+
+
+@pytest.fixture
+def names_of_switches() -> Iterator[None]:
+    """Have s1, h1, ... for this test alone, among all that run on this machine."""
+    with Path("/tmp/mozart-live.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@needs_ovs
+@pytest.mark.skipif(not has("mnexec"), reason="needs Mininet's mnexec (scripts/setup live)")
+@pytest.mark.parametrize("lines", [4, 9, 14, 100])
+def test_a_network_killed_while_it_is_made_is_undone(
+    ovs: None, names_of_switches: None, base: Path, tmp_path: Path, lines: int
+) -> None:
+    pytest.importorskip("mininet", reason="mininet is not installed (scripts/setup live)")
+
+    def state() -> tuple[set[str], set[str]]:
+        bridges = subprocess.run(["ovs-vsctl", "list-br"], capture_output=True, text=True).stdout.split()
+        ours = re.compile(r"s[1-3](-eth\d+|-mon)?")
+        interfaces = {path.name for path in Path("/sys/class/net").iterdir() if ours.fullmatch(path.name)}
+        return interfaces, {bridge for bridge in bridges if ours.fullmatch(bridge)}
+
+    if any(state()):
+        pytest.skip(f"there already: {state()}")
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom mozart.live.record import Record\n"
+        "from mozart.live.network import MininetNetwork\nfrom mozart.topologies.catalogue import load\n"
+        f"record = Record.open(Path('out'), Path({str(base)!r}))\n"
+        "MininetNetwork(load('line,n=3'), 16653, record).start()\nprint('ready', flush=True)\nsys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
+        if lines == 100:
+            assert owner.stdout is not None and owner.stdout.readline() == b"ready\n"
+        else:
+            until(
+                lambda: any(path.read_bytes().count(b"\n") >= lines for path in base.glob(f"*/{FILE}")),
+                "the record to be so long",
+                DEADLINE_S,
+            )
+        owner.kill()
+    processes = [thing for thing in recorded_runs(base)[0].things if thing["kind"] == "process"]
+    assert len(processes) >= 2
+    assert said(clean, records=base)[1]
+    until(lambda: not any(state()), "the network to be gone", DEADLINE_S)
+    assert not any(is_there(process) for process in processes) and recorded_runs(base) == []
 
 
 def test_a_run_under_way_is_left_alone_unless_forced(base: Path, children: list[subprocess.Popen[bytes]]) -> None:
