@@ -2,7 +2,9 @@
 
 Prints the rate of `mozart replay` with one task in the mode mozart (memory warm, kernels compiled), its ratio to the
 C program, its memory at two lengths of trace, and how much longer three tasks in five modes with five memory sizes
-take than that. Runs take turns; figures are medians.
+take than that. Runs take turns, the C program before and after each replay; figures are medians, and so are the
+ratios, each of runs that follow each other. CPU times say more where other programs use the machine: they hold for
+the replay alone.
 
 usage: python benchmarks/replay.py [--packets 20000000 | --file FILE] [--runs 3] [--json]
 """
@@ -18,7 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 HERE = Path(__file__).resolve().parent
 MEMORY = ["256", "512", "1024", "2048", "4096"]
@@ -27,8 +29,11 @@ import json, resource, sys
 from mozart.replay.run import replay
 spec, warm, trace, options = json.loads(sys.argv[1])
 replay(spec, trace=[warm], **options)  # compiles, or loads what was compiled
+before = resource.getrusage(resource.RUSAGE_SELF)
 result = replay(spec, trace=trace, **options)
-print(json.dumps([result.trace["packets"], result.seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+after = resource.getrusage(resource.RUSAGE_SELF)
+cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+print(json.dumps([result.trace["packets"], result.seconds, cpu_s, after.ru_maxrss / 1024]))
 """
 
 
@@ -54,12 +59,20 @@ def spec(tasks: int) -> dict[str, Any]:
     return {"topology": {"name": "b4"}, "sampling": {"epoch_s": 30}, "tasks": made[:tasks]}
 
 
-def run_replay(tasks: int, warm: Path, traces: list[str], **options: Any) -> tuple[int, float, float]:
-    """Replay in a process of its own; returns (packets, seconds, peak MiB)."""
+class Run(NamedTuple):
+    """One replay, in a process of its own."""
+
+    packets: int
+    seconds: float
+    cpu_s: float
+    peak_mib: float
+
+
+def run_replay(tasks: int, warm: Path, traces: list[str], **options: Any) -> Run:
+    """Replay one task or three."""
     given = json.dumps([spec(tasks), str(warm), traces, options])
     done = subprocess.run([sys.executable, "-c", WORKER, given], capture_output=True, text=True, check=True)
-    packets, seconds, peak = json.loads(done.stdout)
-    return packets, seconds, peak
+    return Run(*json.loads(done.stdout))
 
 
 def run_c(program: Path, trace: str) -> float:
@@ -88,26 +101,34 @@ def measure(trace: str, runs: int, folder: Path) -> dict[str, Any]:
     make_trace(100_000, warm)
     one: dict[str, Any] = {"mode": ["mozart"]}
     many: dict[str, Any] = {"memory": [int(m) for m in MEMORY]}
-    c_s, one_s, many_s, peak = [], [], [], 0.0
+    run_c(program, trace)  # brings the file into memory
+    c_s, single, all_of_it = [], [], []
     for _ in range(runs):
-        c_s.append(run_c(program, trace))
-        packets, seconds, peak = run_replay(1, warm, [trace], **one)
-        one_s.append(seconds)
-        many_s.append(run_replay(3, warm, [trace], **many)[1])
-    twice_peak = run_replay(1, warm, [trace, trace], **one)[2]
-    c, single, all_of_it = (statistics.median(x) for x in (c_s, one_s, many_s))
+        before_s = run_c(program, trace)
+        single.append(run_replay(1, warm, [trace], **one))
+        c_s.append((before_s + run_c(program, trace)) / 2)
+        all_of_it.append(run_replay(3, warm, [trace], **many))
+    twice = run_replay(1, warm, [trace, trace], **one)
+    packets = single[0].packets
     return {
         "packets": packets,
         "runs": runs,
-        "c_million_packets_per_s": packets / c / 1e6,
-        "replay_million_packets_per_s": packets / single / 1e6,
-        "ratio_to_c": c / single,
-        "peak_mib": peak,
-        "peak_mib_of_twice_the_trace": twice_peak,
-        "three_tasks_five_modes_five_sizes_s": all_of_it,
-        "times_one_task_one_mode": all_of_it / single,
+        "c_million_packets_per_s": packets / statistics.median(c_s) / 1e6,
+        "replay_million_packets_per_s": packets / statistics.median(run.seconds for run in single) / 1e6,
+        "replay_cpu_ns_per_packet": statistics.median(run.cpu_s for run in single) / packets * 1e9,
+        "ratio_to_c": statistics.median(c / run.seconds for c, run in zip(c_s, single, strict=True)),
+        "peak_mib": max(run.peak_mib for run in single),
+        "peak_mib_of_twice_the_trace": twice.peak_mib,
+        "three_tasks_five_modes_five_sizes_s": statistics.median(run.seconds for run in all_of_it),
+        "times_one_task_one_mode": ratio(all_of_it, single, "seconds"),
+        "times_one_task_one_mode_in_cpu_time": ratio(all_of_it, single, "cpu_s"),
         "started": time.strftime("%Y-%m-%d %H:%M"),
     }
+
+
+def ratio(some: list[Run], others: list[Run], figure: str) -> float:
+    """Return the median ratio of a figure, run by run."""
+    return statistics.median(getattr(a, figure) / getattr(b, figure) for a, b in zip(some, others, strict=True))
 
 
 def main() -> int:
