@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ MTU = 9000
 START_S = 30.0
 STOP_S = 20.0
 OVS_FOLDER = Path("/var/run/openvswitch")
-START_OVS = "/usr/share/openvswitch/scripts/ovs-ctl start"
+OVS_CTL = "/usr/share/openvswitch/scripts/ovs-ctl"
 OFFLOADS = "tx off rx off tso off gso off gro off"
 
 
@@ -36,8 +37,11 @@ class Network:
 
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
+        self.interfaces = interfaces(topology)
         self.host_pids: dict[str, int | None] = {}
         """A process in each host's namespace; None where the host is this namespace."""
+        self.at_stop: list[Callable[[], object]] = []
+        """What to do before the network is taken down."""
 
     def devices(self) -> list[dict[str, Any]]:
         """Return what the agents need of each device (agents/agent.py, --devices)."""
@@ -113,7 +117,6 @@ class MininetNetwork(Network):
         self.controller = Remote(controller_port)
         self.record = record
         self.datapath = datapath()
-        self.interfaces = interfaces(topology)
         self._nodes: dict[str, Any] = {}
 
     def devices(self) -> list[dict[str, Any]]:
@@ -157,6 +160,12 @@ class MininetNetwork(Network):
         return ports + [measure_port(switch) for switch in self.topology.switches]
 
     def _make(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Mininet compares versions with distutils
+            self._make_with_mininet()
+        self._add_measure_ports()
+
+    def _make_with_mininet(self) -> None:
         from mininet.link import Link
         from mininet.log import lg
         from mininet.net import Mininet
@@ -185,7 +194,6 @@ class MininetNetwork(Network):
         for switch in self.topology.switches:
             self._nodes[switch].start([self.controller])
         OVSSwitch.batchStartup([self._nodes[switch] for switch in self.topology.switches], run=_run_shell)
-        self._add_measure_ports()
 
     def _add_measure_ports(self) -> None:
         arguments = []
@@ -225,6 +233,8 @@ class MininetNetwork(Network):
 
     def stop(self) -> None:
         """Remove bridges and links, end the hosts, and wait until all that is gone."""
+        while self.at_stop:
+            self.at_stop.pop()()
         if not self._nodes:
             return
         switches = [name for name in self.topology.switches if name in self._nodes]
@@ -302,6 +312,13 @@ def ovs_runs() -> bool:
         return False
 
 
+def start_ovs() -> None:
+    """Start Open vSwitch's daemons, which go on when this process ends; raises LiveError where they do not start."""
+    OVS_FOLDER.mkdir(parents=True, exist_ok=True)
+    run([OVS_CTL, "start", "--system-id=random"])
+    until(ovs_runs, "Open vSwitch to start", START_S)
+
+
 def vsctl(*arguments: str, wait: bool = True) -> str:
     """Run ovs-vsctl; without `wait` it does not wait for the daemon to have done it."""
     return run(["ovs-vsctl", "--timeout=20", *([] if wait else ["--no-wait"]), *arguments])
@@ -312,7 +329,7 @@ def ovs_table(table: str, *columns: str) -> list[dict[str, Any]]:
     try:
         text = run(["ovs-vsctl", "--timeout=5", "--format=json", f"--columns={','.join(columns)}", "list", table])
     except LiveError as error:
-        raise LiveError(f"Open vSwitch does not answer; start it with `{START_OVS}` ({error})") from None
+        raise LiveError(f"Open vSwitch does not answer; start it with `{OVS_CTL} start` ({error})") from None
     answer = json.loads(text)
     return [dict(zip(answer["headings"], row, strict=True)) for row in answer["data"]]
 

@@ -10,7 +10,9 @@ from mozart.live.frames import MARKER_NS, FrameWriter
 from mozart.live.network import MTU
 from mozart.live.traffic import LEAD_NS, parse, sites_of, split
 from mozart.replay.vocabulary import load
+from mozart.tasks import Spec
 from mozart.topologies.catalogue import load as load_topology
+from mozart.topologies.topology import Topology
 from mozart.traces.packets import COLUMNS, PacketBatch, address_words, concatenate
 from mozart.traces.reader import read
 from mozart.traces.writer import PcapWriter
@@ -41,9 +43,9 @@ def read_all(path: Path) -> tuple[PacketBatch, dict[str, int]]:
         return concatenate([batch.copy() for batch in trace]), trace.skipped
 
 
-def entering(spec, topology) -> tuple[PacketBatch, np.ndarray, np.ndarray]:
+def entering(spec: Spec, topology: Topology) -> tuple[PacketBatch, np.ndarray, np.ndarray]:
     """The packets that go from one host to another, by the reader and the sites alone."""
-    batch, _ = read_all(Path(spec.traffic.trace[0]))
+    batch, _ = read_all(Path((spec.traffic.trace or ())[0]))
     src, dst = sites_of(spec, topology).hosts_of(batch)
     keep = src != dst
     return batch[keep], src[keep], dst[keep]
@@ -117,7 +119,7 @@ def test_synthetic_traffic_says_what_it_left_out(tmp_path):
     assert traffic.to_dict()["total"] == traffic.total
 
 
-def trace_of(path: Path, ends: list[tuple[str, str]], **columns) -> str:
+def trace_of(path: Path, ends: list[tuple[str, str]], **columns: list[int]) -> str:
     """Write a trace of packets of protocol 99, a second apart, with the given addresses."""
     words = [(address_words(a), address_words(b)) for a, b in ends]
     plain = {"protocol": [99] * len(ends), "ip_bytes": [60] * len(ends)} | columns
