@@ -194,8 +194,9 @@ def crossings(
                 channels.span, routed.serial, np.uint64((seed * MIX + number) % 2**64),
                 made.key, made.kind, made.ip_bytes, made.time_ns, made.luck, made.span,
             )  # fmt: skip
-        made.key[told_at], made.kind[told_at], made.ip_bytes[told_at] = told.key, told.kind, 0
-        made.time_ns[told_at], made.span[told_at] = told.time_ns, told.span
+        if len(told_at):
+            made.key[told_at], made.kind[told_at], made.ip_bytes[told_at] = told.key, told.kind, 0
+            made.time_ns[told_at], made.span[told_at] = told.time_ns, told.span
         return made
 
     return gather
