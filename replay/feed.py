@@ -57,6 +57,7 @@ class Feed:
         speed: float,
         seed: int,
         stop: threading.Event,
+        epoch_start_ns: int | None = None,
     ) -> None:
         self.batches, self.routes, self.sites, self.drops, self.needs = batches, routes, sites, drops, needs
         self.epoch_ns = round(epoch_s * 1e9)
@@ -65,11 +66,13 @@ class Feed:
         self.notices = Notices()
         self.unrouted = np.zeros(2, np.int64)
         self.packets = self.bytes = self.dropped = 0
-        self.first_ns = self.last_ns = 0
+        self.first_ns = self.last_ns = self._start_ns = 0
         self.error: TraceError | None = None
         self.stop = stop
         self.stopped = False
         """Whether `stop` ended the trace early."""
+        self.epoch_start_ns = epoch_start_ns
+        """When epoch 0 begins, None for the first packet; packets before it count to it."""
         self._epoch = 0
         self._streams: dict[str, Streams] = {}
         self._streams = self._new_streams()
@@ -90,24 +93,26 @@ class Feed:
     def _take(self, batch: PacketBatch) -> Iterator[Prepared | EpochEnd]:
         if not self.packets:
             self.first_ns = int(batch.time_ns[0])
+            self._start_ns = self.first_ns if self.epoch_start_ns is None else self.epoch_start_ns
+            self._epoch = max(self.first_ns - self._start_ns, 0) // self.epoch_ns
         if getattr(self.batches, "buffers", 1) < BUFFERS:
             batch = batch.copy()  # the tasks are behind, and the source reuses its buffer
         if self.speed != 1.0:
             batch.time_ns[:] = self.first_ns + ((batch.time_ns - self.first_ns) / self.speed).astype(np.int64)
         begin = 0
         while begin < len(batch):
-            epoch = int(batch.time_ns[begin] - self.first_ns) // self.epoch_ns
+            epoch = max(int(batch.time_ns[begin]) - self._start_ns, 0) // self.epoch_ns
             if epoch > self._epoch:
                 yield from self._end_epoch()
                 self._epoch = epoch
-                start_ns = self.first_ns + epoch * self.epoch_ns
+                start_ns = self._start_ns + epoch * self.epoch_ns
                 yield replace(self._prepare(PacketBatch.empty(0), start_ns), begins_ns=start_ns)
-            end = int(np.searchsorted(batch.time_ns, self.first_ns + (epoch + 1) * self.epoch_ns))
+            end = int(np.searchsorted(batch.time_ns, self._start_ns + (epoch + 1) * self.epoch_ns))
             yield self._prepare(batch[begin:end])
             begin = end
 
     def _end_epoch(self) -> Iterator[Prepared | EpochEnd]:
-        start_ns = self.first_ns + self._epoch * self.epoch_ns
+        start_ns = self._start_ns + self._epoch * self.epoch_ns
         end_ns = start_ns + self.epoch_ns
         yield self._prepare(PacketBatch.empty(0), end_ns)
         streams, self._streams = self._streams, self._new_streams()

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import MozartError
 from ..topologies.topology import Topology
 
@@ -57,6 +60,8 @@ class Result:
     """One of placement.result.STATUSES."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Tasks that were not replayed because they could not be placed, and why."""
+    selected_keys: Mapping[str, NDArray[np.uint64]] = field(default_factory=dict)
+    """Keys (traces/keys.py) of the flows that each task selected."""
 
     @property
     def packets_per_s(self) -> float:

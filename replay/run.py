@@ -50,6 +50,7 @@ def replay(
     probability: float | None = None,
     seed: int | None = None,
     algorithm: str = DEFAULT,
+    epoch_start_ns: int | None = None,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> Result:
@@ -59,7 +60,8 @@ def replay(
     (files) for its traffic, `memory` (entries of each monitor) and `detection_delay_ms` for those of every task,
     `mode` (default: all of `monitors.modes.MODES`), `loss` (link to probability), `probability` of sampling, `seed`.
     `algorithm` (of `placement.algorithms`) places the modules under the task file's `resources`; tasks that do not fit
-    are not replayed, and `Result.refused` says why. `stop`, once set, ends the trace early. Returns a Result; its
+    are not replayed, and `Result.refused` says why. Epochs count from `epoch_start_ns` (since 1970), or else from the
+    first packet. `stop`, once set, ends the trace early. Returns a Result; its
     `error` says where a damaged trace ended. Raises SpecError, PlacementError and TraceError for input that cannot be
     used at all.
     """
@@ -84,6 +86,7 @@ def replay(
         feed = Feed(
             source, routes, _sites(plan, topology), link_drops(routes, plan.loss) if plan.loss else None, needs,
             plan.sampling.epoch_s, plan.traffic.speed, plan.seed, stop or threading.Event(),
+            epoch_start_ns,
         )  # fmt: skip
         flows, loads = FlowCount(), LinkLoads(routes)
         begin = time.perf_counter()
@@ -104,6 +107,7 @@ def replay(
         interrupted=feed.stopped,
         error=feed.error,
         selectors={t.task.name: {"selections": len(t.selected_at), "evicted": t.selector.evicted} for t in tasks},
+        selected_keys={t.task.name: t.selections.keys().copy() for t in tasks},
     )
 
 
