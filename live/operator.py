@@ -1,0 +1,112 @@
+"""The operator of a running network: asks the controller, and sees what all devices say of themselves."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from ..bus import topics
+from ..bus.access import BrokerAccess
+from ..bus.client import BusClient
+from ..errors import BusError, LiveError
+from .waiting import until
+
+ANSWER_S = 60.0
+"""How long an answer may take: the controller may have to plan anew."""
+
+
+class Operator:
+    """A connection to the bus as its operator; a context manager. Safe to read from any thread."""
+
+    def __init__(self, access: BrokerAccess) -> None:
+        self.status: dict[str, dict[str, Any]] = {}
+        """What each device's agent, and the controller, last said of its state."""
+        self.stats: dict[str, dict[str, Any]] = {}
+        """What each agent last counted."""
+        self._answers: dict[str, dict[str, Any]] = {}
+        self._numbers = itertools.count()
+        self._mine = f"{time.time_ns():x}"
+        self._answered = threading.Condition()
+        self._bus = BusClient(
+            topics.OPERATOR,
+            access,
+            handlers={
+                topics.status("+"): self._keep(self.status),
+                topics.stats("+"): self._keep(self.stats),
+                topics.reply(topics.OPERATOR): self._take_answer,
+            },
+            lasting=False,
+        )
+
+    def __enter__(self) -> Self:
+        self._bus.start()
+        self._bus.wait_connected(ANSWER_S)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self._bus.close()
+
+    def ask(self, operation: str, deadline_s: float = ANSWER_S, **more: Any) -> dict[str, Any]:
+        """Ask the controller and return its answer.
+
+        Raises LiveError where it does not answer in time, or answers that it cannot.
+        """
+        name = f"{self._mine}-{next(self._numbers)}"
+        self._bus.publish(topics.request(topics.OPERATOR), json.dumps({"id": name, "op": operation, **more}))
+        with self._answered:
+            if not self._answered.wait_for(lambda: name in self._answers, deadline_s):
+                raise LiveError(f"the controller has not answered {operation!r} within {deadline_s:g} s")
+            answer = self._answers.pop(name)
+        if not answer.get("ok"):
+            raise LiveError(f"the controller refuses {operation!r}: {answer.get('error')}")
+        return answer
+
+    def wait_for_agents(
+        self, devices: list[str], revision: int, deadline_s: float, alive: Callable[[], object] | None = None
+    ) -> None:
+        """Wait until the agents of all devices run and have taken a revision of the plan; names those that have not."""
+
+        def behind() -> list[str]:
+            said = dict(self.status)
+            return [
+                device
+                for device in devices
+                if said.get(device, {}).get("state") != "running" or said[device].get("revision", -1) < revision
+            ]
+
+        try:
+            until(lambda: not behind(), "the agents", deadline_s, alive)
+        except LiveError:
+            late = behind()
+            if not late:
+                raise
+            raise LiveError(
+                f"after {deadline_s:g} s without revision {revision} of the plan: the agents of {', '.join(late)}"
+            ) from None
+
+    def _keep(self, kept: dict[str, dict[str, Any]]) -> Callable[[str, bytes], None]:
+        def take(topic: str, payload: bytes) -> None:
+            kept[topics.device_of(topic)] = _read(topic, payload)
+
+        return take
+
+    def _take_answer(self, topic: str, payload: bytes) -> None:
+        answer = _read(topic, payload)
+        with self._answered:
+            self._answers[str(answer.get("id"))] = answer
+            self._answered.notify_all()
+
+
+def _read(topic: str, payload: bytes) -> dict[str, Any]:
+    try:
+        said = json.loads(payload)
+    except ValueError:
+        raise BusError(f"{topic}: not JSON") from None
+    if not isinstance(said, dict):
+        raise BusError(f"{topic}: not a JSON object")
+    return said

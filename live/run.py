@@ -1,0 +1,339 @@
+"""One live run: broker, controller, network, agents and traffic, started in order, watched, and undone in reverse.
+
+1. Prepare: split the traffic by host; find free ports; write down what is about to be made, before it is made.
+2. Start the broker, then the controller (which plans: paths, places, codes), then the network, and wait until every
+   switch has its rules.
+3. Start the agents, tell the controller when the first epoch begins, and wait until all agents have that plan.
+4. Play the traffic.
+5. Tell the controller when the last epoch ends, and wait for the last report of every agent.
+6. Take everything down, and evaluate: what was selected and recorded against what each device really saw.
+
+A part that ends while traffic flows is started again, and the fault is noted: forwarding, tagging and recording go on
+without the controller and the broker, and an agent that comes back reports its gap. Whatever ends a run early (Ctrl-C,
+something that fails), all that it had made is undone, and what was measured until then is evaluated.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..bus import topics
+from ..bus.access import BrokerAccess, write_access
+from ..bus.messages import unpack
+from ..controller.planned import Plan, load_plan
+from ..errors import LiveError, MozartError, SpecError
+from ..tasks import Spec
+from ..topologies.catalogue import load as load_topology
+from .broker import Broker
+from .emulation import Emulation
+from .network import OVS_CTL, GivenNetwork, MininetNetwork, Network, ovs_runs, run
+from .operator import Operator
+from .ports import free_port
+from .processes import Process
+from .record import Record
+from .traffic import RATE_PPS, Played, Players, Traffic, split
+from .waiting import until
+
+START_S = 60.0
+"""How long a part of the system may take to be there; planning and compiled code need the most."""
+SETTLE_S = 1.0
+"""After the last packet was sent: it is on its way, and so are the messages that it caused."""
+PLAYERS_S = 30.0
+"""How much longer than the traffic the senders may take."""
+MOST_RESTARTS = 5
+"""So often parts are started again in one run."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run; the defaults are those of `mozart live`."""
+
+    duration_s: float | None = None
+    speed: float | None = None
+    rate_pps: float = RATE_PPS
+    mode: str = "recent"
+    port: int | None = None
+    """Where switches connect; None: a free port."""
+    devices: Path | None = None
+    """File of devices that are there already, instead of a network made with Mininet."""
+    agents: int = 2
+    """Processes that share the devices."""
+    observe: bool = True
+    """Keep every packet seen, for exact truth and for the replay beside it."""
+
+
+@dataclass
+class Run:
+    """A run under way: its parts, as far as they have been started."""
+
+    spec: Spec
+    options: Options
+    folder: Path
+    say: Say = print
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set to end the run early, in order."""
+    faults: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.folder = self.folder.resolve()
+        self.topology = load_topology(self.spec.topology.name, **self.spec.topology.options)
+        self._stack = ExitStack()
+        self.agents: list[Process] = []
+        self.restarts = 0
+        self._down: set[str] = set()
+        self.played: dict[str, Played] = {}
+        self.unemulated: list[str] = []
+        self.traffic = Traffic({}, {}, 1.0, 0.0)
+
+    # starting
+
+    def __enter__(self) -> Run:
+        try:
+            self._prepare()
+            self._start_broker()
+            self._start_controller()
+            self._start_network()
+            self._start_agents()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take down everything that was started, in reverse."""
+        self._stack.close()
+
+    def _prepare(self) -> None:
+        """Step 1."""
+        refuse_without_root()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if (self.folder / "plan.json").exists():
+            raise LiveError(f"{self.folder} has a run already; name another folder with --out")
+        self.record = self._stack.enter_context(Record.open(self.folder))
+        self.traffic = split(
+            self.spec, self.topology, self.folder / "traffic",
+            rate_pps=self.options.rate_pps, speed=self.options.speed, duration_s=self.options.duration_s,
+        )  # fmt: skip
+        self.say(
+            f"{self.traffic.total:,} packets from {len(self.traffic.files)} hosts in {self.traffic.duration_s:.1f} s, "
+            f"at {self.traffic.speed:.3g} times the speed recorded"
+        )
+        if not ovs_runs():
+            self.say("starting Open vSwitch")
+            self.record("service", "openvswitch")
+            run([OVS_CTL, "start"])
+
+    def _start_broker(self) -> None:
+        log = self.folder / "logs" / "mosquitto.log"
+        self.broker = Broker(self.folder / "broker", self.topology.devices, self.record, log=log)
+        self._stack.callback(self.broker.stop)
+        self.broker.start()
+        access = self.broker.access
+        self.operator = self._stack.enter_context(Operator(access.only(topics.OPERATOR)))
+        self._access_file("controller", access.only(topics.CONTROLLER))
+        self._access_file("operator", access.only(topics.OPERATOR))
+
+    def _access_file(self, name: str, access: BrokerAccess) -> Path:
+        """Write the credentials of one process, and no others."""
+        path = self.folder / "broker" / f"access-{name}.json"
+        write_access(path, dataclasses.replace(access, spool=str(self.folder / "spool")))
+        return path
+
+    def _start_controller(self) -> None:
+        """Step 2: it plans at its start, so that what cannot be planned ends the run here, with the reason."""
+        self.port = self.options.port or free_port()
+        request = self.folder / "request.json"
+        far = time.time_ns() + 24 * 3600 * 10**9  # no epoch before all agents are there
+        asked = {
+            "spec": self.spec.to_dict(),
+            "mode": self.options.mode,
+            "epoch_start_ns": far,
+            "observations": str(self.folder / "observations") if self.options.observe else None,
+        }
+        request.write_text(json.dumps(asked))
+        self.start_controller(["--plan-request", str(request)])
+        self._stack.callback(lambda: self.controller.stop())
+        self.wait(lambda: self.operator.status.get(topics.CONTROLLER, {}).get("state") == "running", "the controller")
+
+    def start_controller(self, more: Sequence[str] = ()) -> None:
+        """Start the controller's process; one that ran before must have ended."""
+        command = [sys.executable, "-m", "mozart.controller.launcher", "--run", str(self.folder), *more]
+        command += ["--listen", f"127.0.0.1:{self.port}"]
+        command += ["--broker", str(self.folder / "broker" / "access-controller.json")]
+        self.controller = Process("controller", command, self.folder / "logs" / "controller.log", self.record)
+
+    def _start_network(self) -> None:
+        given = self.options.devices
+        self.network: Network
+        if given:
+            self.network = GivenNetwork(self.topology, given)
+            self.say(f"using the switches of {given}; they must have the controller tcp:127.0.0.1:{self.port}")
+        else:
+            self.network = made = MininetNetwork(self.topology, self.port, self.record)
+            self._stack.callback(made.stop)
+            made.start()
+            self.unemulated = Emulation(self.topology, self.spec.loss, made, self.record).start()
+            for sentence in self.unemulated:
+                self.say(sentence)
+        self.network.wait_connected(START_S, self.alive)
+        self.wait(self._rules_there, "the rules of all switches")
+
+    def _rules_there(self) -> bool:
+        status = self.operator.status.get(topics.CONTROLLER, {})
+        rules = status.get("rules", {})
+        return not status.get("missing") and all(rules.get(switch) for switch in self.topology.switches)
+
+    def _start_agents(self) -> None:
+        """Step 3."""
+        devices = self.network.devices()
+        self.devices = [device["device"] for device in devices]
+        self.parts = [part for part in shared_out(devices, self.options.agents) if part]
+        for number in range(len(self.parts)):
+            self.agents.append(self.start_agent(number))
+        self._stack.callback(lambda: [agent.stop() for agent in self.agents])
+        self.operator.wait_for_agents(self.devices, self.plan.revision, START_S, self.alive)
+        start_ns = time.time_ns() + 10**8
+        revision = self.operator.ask("time", epoch_start_ns=start_ns)["revision"]
+        self.operator.wait_for_agents(self.devices, revision, START_S, self.alive)
+
+    def start_agent(self, number: int) -> Process:
+        """Start the agent's process for one part of the devices."""
+        part = self.parts[number]
+        names = [device["device"] for device in part]
+        file = self.folder / "broker" / f"devices-{number}.json"
+        file.write_text(json.dumps(part))
+        access = self._access_file(f"agent-{number}", self.broker.access.only(*names))
+        command = [sys.executable, "-m", "mozart.agents.agent", "--devices", str(file), "--broker", str(access)]
+        return Process(f"agent {number}", command, self.folder / "logs" / f"agent-{number}.log", self.record)
+
+    # running
+
+    @property
+    def plan(self) -> Plan:
+        """The plan in force."""
+        return load_plan(self.folder / "plan.json")
+
+    def play(self, look: Callable[[], object] = lambda: None) -> None:
+        """Step 4; `look` is called meanwhile. Ends early, in order, where `stop` is set."""
+        players = Players(self.network, self.traffic, self.folder / "logs", self.record)
+        self._stack.callback(players.stop)
+        players.start()
+
+        def meanwhile() -> None:
+            look()
+            self.supervise()
+
+        limit_s = self.traffic.duration_s + PLAYERS_S
+        until(lambda: not players.running() or self.stop.is_set(), "the senders to end", limit_s, meanwhile)
+        if self.stop.is_set():
+            players.stop()
+            self.note("stopped early by Ctrl-C")
+        self.played = players.results()
+
+    def finish(self) -> None:
+        """Step 5."""
+        end_ns = time.time_ns() + round(SETTLE_S * 1e9)
+        self.operator.ask("time", end_ns=end_ns)
+        try:
+            until(lambda: not self.unreported(), "the last reports", START_S, self.supervise)
+        except LiveError as error:
+            missing = self.unreported()
+            if not missing:
+                raise
+            self.note(f"no last report of {', '.join(missing)} ({error})")
+
+    def unreported(self) -> list[str]:
+        """Return the devices whose last report the controller does not have yet."""
+        return [device for device in self.devices if not any(map(_is_final, self.reports(device)))]
+
+    def reports(self, device: str) -> list[Path]:
+        """Return the files of a device's reports so far, by epoch."""
+        return sorted((self.folder / "reports" / device).glob("*.npz"), key=lambda path: path.stat().st_mtime_ns)
+
+    def wait(self, condition: Callable[[], object], what: str, deadline_s: float = START_S) -> None:
+        """Wait for a condition, for as long as the run is in order."""
+        until(condition, what, deadline_s, self.alive)
+
+    def alive(self) -> None:
+        """Raise where a part has ended that a start cannot go on without, or Ctrl-C was pressed."""
+        if self.stop.is_set():
+            raise KeyboardInterrupt
+        for process in (self.broker.process, self.controller, *self.agents):
+            process.check()
+
+    def supervise(self) -> None:
+        """Start parts again that have ended, and note what has happened to the network."""
+        if not self.broker.process.running():
+            self._restarted(self.broker.process, self.broker.restart)
+        if not self.controller.running():
+            self._restarted(self.controller, self.start_controller)
+        for number, agent in enumerate(self.agents):
+            if not agent.running():
+                self._restarted(agent, functools.partial(self._restart_agent, number))
+        self._note_links(self.operator.status.get(topics.CONTROLLER, {}))
+
+    def _restart_agent(self, number: int) -> None:
+        self.agents[number] = self.start_agent(number)
+
+    def _restarted(self, process: Process, again: Callable[[], object]) -> None:
+        self.restarts += 1
+        self.note(f"{process.name} ended with status {process.popen.returncode}; it was started again")
+        if self.restarts > MOST_RESTARTS:
+            raise LiveError(f"parts have ended {self.restarts} times; the last was {process.name}:\n{process.tail()}")
+        again()
+
+    def _note_links(self, status: Mapping[str, Any]) -> None:
+        """Note links that have gone down or come up, and what was placed elsewhere for it."""
+        down = set(status.get("down", ()))
+        for name in sorted(down ^ self._down):
+            self.note(f"link {name} is {'down' if name in down else 'up again'}; traffic takes other paths")
+        if down != self._down:
+            for move in status.get("moves", ()):
+                self.note("moved: {task} {module}: {source} -> {to}".format(**move))
+        self._down = down
+
+    def note(self, fault: str) -> None:
+        """Write down something that went wrong."""
+        self.faults.append(fault)
+        self.say(fault)
+
+
+def _is_final(report: Path) -> bool:
+    try:
+        header, _ = unpack(report.read_bytes())
+    except (OSError, MozartError):
+        return False
+    return bool(header.get("final"))
+
+
+def shared_out(devices: Sequence[dict[str, Any]], processes: int) -> list[list[dict[str, Any]]]:
+    """Share devices out among processes: hosts and switches apart, where there are two processes or more."""
+    if processes < 1:
+        raise SpecError(f"agents need at least one process, not {processes}")
+    if processes == 1:
+        return [list(devices)]
+    kinds = [[d for d in devices if d["kind"] == kind] for kind in ("host", "switch")]
+    halves = [processes // 2, processes - processes // 2]
+    return [kind[n::half] for kind, half in zip(kinds, halves, strict=True) for n in range(half)]
+
+
+def refuse_without_root() -> None:
+    """Raise LiveError for a user who can make no network."""
+    if os.geteuid() != 0:
+        raise LiveError("a live run makes switches and namespaces, which only root may; use sudo, or mozart replay")
