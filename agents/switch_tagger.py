@@ -81,7 +81,7 @@ class SwitchTagger:
         before = {task: self._rule(task) for task in self._selectors}
         tagging = sorted((s for s in selectors if s.code and s.table > 0), key=lambda s: s.table)
         tables = [s.table for s in tagging]
-        self._following = dict(zip((s.task for s in tagging), [*tables[1:], MEASURE_TABLE], strict=True))
+        self._following = dict(zip((s.task for s in tagging), [*tables, MEASURE_TABLE][1:], strict=True))
         gone = [tag for tag in self._until if tag.task not in self._following]
         elsewhere = {s.task for s in tagging if s.task in before and before[s.task][0] != s.table}
         moved = [(tag, until) for tag, until in self._until.items() if tag.task in elsewhere]

@@ -17,6 +17,7 @@ import argparse
 import importlib.util
 import json
 import os
+import re
 import resource
 import shutil
 import sys
@@ -48,7 +49,7 @@ from mozart.traces.keys import flow_keys
 TRACE_PACKETS = 200_000
 SCAPY_PACKETS = 10_000
 SCAPY_EVENT = {"threshold": 0.02, "min_packets": 20}
-AGENT = {"blocks": 1024, "block_bytes": 32 << 10}
+BLOCKS, BLOCK_BYTES = 1024, 32 << 10
 
 
 def missing() -> str:
@@ -66,14 +67,21 @@ def cpu_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def replay(side: Side, trace: Path, *options: str) -> threading.Thread:
-    """Send a trace from a thread of its own."""
-    sender = threading.Thread(target=side.replay, args=(trace, "-K", "--no-flow-stats", *options))
-    sender.start()
-    return sender
+class Sender(threading.Thread):
+    """Sends a trace with tcpreplay; `rate` is what that says of itself afterwards, in packets/s."""
+
+    def __init__(self, side: Side, trace: Path, *options: str) -> None:
+        super().__init__()
+        self.side, self.trace, self.options, self.rate = side, trace, options, 0.0
+        self.start()
+
+    def run(self) -> None:
+        """Send it."""
+        said = self.side.replay(self.trace, "-K", "--no-flow-stats", *self.options)
+        self.rate = float(re.findall(r"([\d.]+) pps", said)[0])
 
 
-def work(device: Device, sender: threading.Thread) -> None:
+def work(device: Device, sender: Sender) -> None:
     """Let a device work as the agent's loop does, until the sender has ended and the ring is empty."""
     pause_s = 0.0
     while sender.is_alive() or device.ring.ready:
@@ -89,19 +97,19 @@ def take_in(packets: int, folder: Path) -> dict[str, float]:
     lossy_flows(trace, TRACE_PACKETS // 20, 1000, 20, 50_000)
     with veth_pair() as (a, b):
         link = MemoryLink()
-        device = Device(Place("h1", "host", b.interface, b.pid, **AGENT), link)
+        device = Device(Place("h1", "host", b.interface, b.pid, blocks=BLOCKS, block_bytes=BLOCK_BYTES), link)
         selects = selector(parameters=SCAPY_EVENT, memory_entries=1 << 16, code=None, tags_forward=False)
         records = monitor(memory_entries=1 << 14)
         link.incoming.append(configuration(probability=0.01, selectors=(selects,), monitors=(records,)))
         device.work(time.time_ns())
-        before, begun = cpu_s(), time.perf_counter()
-        sender = replay(a, trace, "--topspeed", "--loop", str(-(-packets // TRACE_PACKETS)))
+        before = cpu_s()
+        sender = Sender(a, trace, "--topspeed", "--loop", str(-(-packets // TRACE_PACKETS)))
         work(device, sender)
-        took_s, used_s = time.perf_counter() - begun, cpu_s() - before
+        used_s = cpu_s() - before
         device.close(time.time_ns())
     taken, drops = link.total("packets"), link.total("kernel_drops")
     return {
-        "packets": taken, "drops": drops, "packets_per_s": taken / took_s, "cpu_us_per_packet": used_s / taken * 1e6,
+        "packets": taken, "drops": drops, "packets_per_s": sender.rate, "cpu_us_per_packet": used_s / taken * 1e6,
         "packets_per_s_of_cpu": taken / used_s,
     }  # fmt: skip
 
@@ -148,18 +156,18 @@ def sniff(folder: Path, packets: int) -> dict[str, float]:
         socket.LL = scapy.layers.l2.Ether  # it looks the type of the interface up in its own namespace
         sniffer = AsyncSniffer(opened_socket=socket, prn=loss.take, store=False)
         before = cpu_s()
-        begun = time.perf_counter()
         sniffer.start()
-        replay(a, trace, "--pps", "2000").join()
+        sender = Sender(a, trace, "--pps", "2000")
+        sender.join()
         last = -1
         while loss.packets > last:  # until a tenth of a second brings no more
             last = loss.packets
             time.sleep(0.1)
-        used_s, took_s = cpu_s() - before, time.perf_counter() - begun
+        used_s = cpu_s() - before
         sniffer.stop()
         socket.close()
     return {
-        "packets": loss.packets, "packets_per_s": loss.packets / took_s,
+        "packets": loss.packets, "packets_per_s": sender.rate,
         "cpu_us_per_packet": used_s / loss.packets * 1e6, "packets_per_s_of_cpu": loss.packets / used_s,
     }  # fmt: skip
 
@@ -183,7 +191,7 @@ def tag_delay(where: str, selections: int, seconds: float, folder: Path) -> dict
         )  # fmt: skip
         link.incoming.append(config)
         device.work(time.time_ns())
-        work(device, replay(source, trace))
+        work(device, Sender(source, trace))
         device.close(time.time_ns(), remove_tags=True)
     packets, _ = read(Path(observations) / f"{place.device}.packets")
     tagged = packets[packets.dscp == 1]

@@ -5,6 +5,7 @@ Names carry the process's number, so test runs side by side do not meet. Offload
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import socket
@@ -31,6 +32,8 @@ needs_root = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0 or shutil.which("ip") is None,
     reason="needs root and iproute2: makes network namespaces",
 )
+WORLDS = itertools.count()
+"""A number for each world of this process, which stands in its names."""
 OVS_RUN = Path("/var/run/openvswitch")
 OVS_CTL = Path("/usr/share/openvswitch/scripts/ovs-ctl")
 needs_ovs = pytest.mark.skipif(
@@ -114,13 +117,14 @@ def no_ipv6(interface: str) -> None:
 
 def own_name(rest: str) -> str:
     """A name that no test run beside this one has; at most 15 characters, as interfaces have."""
-    return f"mz{os.getpid() % 1000000}{rest}"
+    return f"mz{os.getpid() % 100000:05}{rest}"
 
 
 @contextmanager
-def veth_pair(name: str = "", mtu: int = 1500) -> Iterator[tuple[Side, Side]]:
-    """Two namespaces, joined by a veth pair; give a `name` to all but one of several."""
-    a, b = own_name(f"{name}a"), own_name(f"{name}b")
+def veth_pair(mtu: int = 1500) -> Iterator[tuple[Side, Side]]:
+    """Two namespaces, joined by a veth pair."""
+    number = next(WORLDS)
+    a, b = own_name(f"{number}a"), own_name(f"{number}b")
     run("ip", "link", "add", f"{a}0", "type", "veth", "peer", "name", f"{b}0")
     with ExitStack() as undo:
         undo.callback(subprocess.run, ["ip", "link", "del", f"{a}0"], capture_output=True)
@@ -162,15 +166,16 @@ def bridge(tables: tuple[int, ...] = (1,)) -> Iterator[Bridge]:
     if subprocess.run(["ovs-vsctl", "--timeout=5", "show"], capture_output=True).returncode != 0:
         OVS_RUN.mkdir(parents=True, exist_ok=True)
         run(str(OVS_CTL), "start", "--system-id=random")
-    name = own_name("br")
-    ends = {side: (own_name(side), own_name(side) + "0") for side in "ab"}
+    number = next(WORLDS)
+    name = own_name(f"{number}br")
+    ends = {side: (own_name(f"{number}{side}"), own_name(f"{number}{side}0")) for side in "ab"}
     with ExitStack() as undo:
         undo.callback(subprocess.run, ["ovs-vsctl", "--if-exists", "del-br", name], capture_output=True)
         kind = ("--", "set", "bridge", name, "datapath_type=netdev", "fail_mode=secure")
         run("ovs-vsctl", "add-br", name, *kind)
         sides: list[Side] = []
         for side, (netns, interface) in ends.items():
-            outer = own_name(f"x{side}")
+            outer = own_name(f"{number}x{side}")
             undo.callback(subprocess.run, ["ip", "link", "del", outer], capture_output=True)
             run("ip", "link", "add", outer, "type", "veth", "peer", "name", interface)
             no_ipv6(outer)
@@ -188,7 +193,7 @@ def bridge(tables: tuple[int, ...] = (1,)) -> Iterator[Bridge]:
                 f"ofport_request={len(sides) + 1}",
             )
             sides.append(undo.enter_context(namespace(netns, interface)))
-        monitor = own_name("mn")
+        monitor = own_name(f"{number}mn")
         run(
             "ovs-vsctl",
             "add-port",

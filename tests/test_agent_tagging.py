@@ -6,7 +6,7 @@ import itertools
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ from mozart.tests.agent_worlds import (
     until,
     veth_pair,
 )  # fmt: skip
-from mozart.tests.packet_worlds import MACS
+from mozart.tests.packet_worlds import MACS, Plain, decode_plainly, plain_rows
 from mozart.traces.packets import PacketBatch
 
 pytestmark = needs_root
@@ -71,25 +71,40 @@ def swapped(frame: bytes) -> bytes:
     return frame[:at] + b + a + ports + frame[behind + 4 :]
 
 
+def identity(packet: Plain | str) -> Plain:
+    """A packet but for its DSCP."""
+    assert isinstance(packet, Plain), packet
+    return packet._replace(dscp=0)
+
+
 class World:
     """Frames go in at one side, and their DSCPs are seen at the other."""
 
     def __init__(self, source: Side, seen: Ring, tagger: Tagger) -> None:
         self.source, self.seen, self.tagger = source, seen, tagger
 
-    def dscps(self, *frames: bytes, source: Side | None = None) -> list[int]:
+    def dscps(self, *frames: bytes) -> list[int]:
         """Send frames; the DSCP that each arrives with."""
-        while self.seen.ready:
-            self.seen.read_batch(1000)
-        (source or self.source).send(list(frames))
-        found: list[int] = []
+        return [packet.dscp[0] for packet in self.packets(*frames)]
+
+    def packets(self, *frames: bytes) -> list[PacketBatch]:
+        """Send frames; each as it arrives, whatever else does."""
+        self.seen.read_batch(1000)
+        self.source.send(list(frames))
+        missing = dict(enumerate(identity(decode_plainly(frame, 0, 1)) for frame in frames))
+        found: dict[int, PacketBatch] = {}
 
         def arrived() -> bool:
-            found.extend(self.seen.read_batch(1000)[0].dscp.tolist())
-            return len(found) >= len(frames)
+            batch, _ = self.seen.read_batch(1000)
+            for i, plain in enumerate(plain_rows(batch)):
+                number = next((n for n, wanted in missing.items() if wanted == identity(plain)), None)
+                if number is not None:
+                    del missing[number]
+                    found[number] = batch[i : i + 1]
+            return not missing
 
         until(arrived, f"{len(frames)} frames to arrive")
-        return found
+        return [found[i] for i in range(len(frames))]
 
     def soon(self, *frames: bytes) -> list[int]:
         """The DSCPs when all frames are tagged: a switch says that a rule is there before its cache knows."""
@@ -102,17 +117,9 @@ class World:
         until(tagged, "all of the frames to be tagged", 5)
         return found[0]
 
-    def packet(self, frame: bytes) -> PacketBatch:
-        """The columns of a frame."""
-        while self.seen.ready:
-            self.seen.read_batch(1000)
-        self.source.send([frame])
-        until(lambda: self.seen.ready, "the frame")
-        return self.seen.read_batch(10)[0]
-
     def put(self, task: str, kind: str, frame: bytes, seconds: float = 60, reverse: bool = False) -> Tag:
         """Put the tag of a frame's flow, and wait until it is in force."""
-        tag = tag_of(task, kind, self.packet(frame), 0, reverse)
+        tag = tag_of(task, kind, self.packets(frame)[0], 0, reverse)
         now_ns = time.time_ns()
         self.tagger.put([(tag, now_ns + int(seconds * S))], now_ns)
         outcomes = self.tagger.settle(5)
@@ -140,6 +147,27 @@ def switch(tables: tuple[int, ...] = (1,)) -> Iterator[World]:
 
 WORLDS = [pytest.param(host, marks=needs_nft, id="host"), pytest.param(switch, marks=needs_ovs, id="switch")]
 Maker = Callable[..., AbstractContextManager[World]]
+STACK: list[ExitStack] = []
+OPEN: dict[Maker, World] = {}
+"""Worlds that several tests use, one after the other."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def kept_open() -> Iterator[ExitStack]:
+    """Close them at the end."""
+    with ExitStack() as undo:
+        STACK.append(undo)
+        yield undo
+        OPEN.clear()
+
+
+def clean(made: Maker) -> World:
+    """A world without tags or tasks, opened once."""
+    if made not in OPEN:
+        OPEN[made] = STACK[-1].enter_context(made())
+    OPEN[made].tagger.configure([])
+    OPEN[made].tagger.settle(5)
+    return OPEN[made]
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -160,32 +188,32 @@ Maker = Callable[..., AbstractContextManager[World]]
 def test_tags_the_packets_of_the_key_and_no_others(
     world: Maker, kind: str, same: list[bytes], other: list[bytes]
 ) -> None:
-    with world() as w:
-        w.tagger.configure([selector("t", key=kind, code=Code(4, 4))])
-        assert w.dscps(*same, *other) == [0] * (len(same) + len(other))
-        w.put("t", kind, same[0])
-        assert w.soon(*same) == [4] * len(same)
-        assert w.dscps(*other) == [0] * len(other)
+    w = clean(world)
+    w.tagger.configure([selector("t", key=kind, code=Code(4, 4))])
+    until(lambda: not any(w.dscps(*same, *other)), "the tags of the test before to be gone")
+    w.put("t", kind, same[0])
+    assert w.soon(*same) == [4] * len(same)
+    assert w.dscps(*other) == [0] * len(other)
 
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_later_fragments_are_flows_without_ports(world: Maker) -> None:
     later = ipv4(17, (0xABCD, 0x1234), fragment=100)
-    with world() as w:
-        w.tagger.configure([selector("t")])
-        tag = w.put("t", "five-tuple", later)
-        assert (tag.src_port, tag.dst_port) == (0, 0)
-        assert w.soon(later) == [1]
-        assert w.dscps(ipv4()) == [0]
+    w = clean(world)
+    w.tagger.configure([selector("t")])
+    tag = w.put("t", "five-tuple", later)
+    assert (tag.src_port, tag.dst_port) == (0, 0)
+    assert w.soon(later) == [1]
+    assert w.dscps(ipv4()) == [0]
 
 
 @pytest.mark.parametrize("world", [WORLDS[0]])
 @pytest.mark.parametrize("kind", ["five-tuple", "src", "dst", "src+dst"])
 def test_a_host_tags_what_answers_a_selected_flow(world: Maker, kind: str) -> None:
-    with world() as w:
-        w.tagger.configure([selector("t", key=kind, tags_forward=False, tags_reverse=True)])
-        w.put("t", kind, ipv4(), reverse=True)
-        assert w.dscps(swapped(ipv4()), ipv4()) == [1, 0]
+    w = clean(world)
+    w.tagger.configure([selector("t", key=kind, tags_forward=False, tags_reverse=True)])
+    w.put("t", kind, ipv4(), reverse=True)
+    assert w.dscps(swapped(ipv4()), ipv4()) == [1, 0]
 
 
 @needs_ovs
@@ -287,8 +315,8 @@ def test_tags_outlive_the_agent_and_go_when_told_to():
 def test_what_nftables_refuses_is_an_outcome_and_the_rest_is_done():
     with host() as w:
         w.tagger.configure([selector("t")])
-        good = tag_of("t", "five-tuple", w.packet(ipv4()), 0, False)
-        bad = tag_of("nobody", "five-tuple", w.packet(ipv4(last=2)), 0, False)
+        good = tag_of("t", "five-tuple", w.packets(ipv4())[0], 0, False)
+        bad = tag_of("nobody", "five-tuple", w.packets(ipv4(last=2))[0], 0, False)
         now_ns = time.time_ns()
         w.tagger.put([(bad, now_ns + S), (good, now_ns + S)], now_ns)
         outcomes = {o.tag: o for o in w.tagger.poll(now_ns)}
@@ -306,7 +334,7 @@ def test_a_rule_the_switch_refuses_is_an_outcome():
         until(lambda: tagger.poll(time.time_ns()) or tagger.fileno() >= 0, "the bridge's management socket")
         run("ovs-vsctl", "set", "bridge", made.name, "flow_tables:1=@full", *full)
         tagger.configure([selector("t")])
-        tag = tag_of("t", "five-tuple", World(made.left, seen, tagger).packet(ipv4()), 0, False)
+        tag = tag_of("t", "five-tuple", World(made.left, seen, tagger).packets(ipv4())[0], 0, False)
         now_ns = time.time_ns()
         tagger.put([(tag, now_ns + S)], now_ns)
         (outcome,) = tagger.settle(5)
