@@ -37,7 +37,7 @@ from ..tasks import Spec
 from ..topologies.catalogue import load as load_topology
 from .broker import Broker
 from .emulation import Emulation
-from .network import OVS_CTL, GivenNetwork, MininetNetwork, Network, ovs_runs, run
+from .network import GivenNetwork, MininetNetwork, Network, ovs_runs, start_ovs
 from .operator import Operator
 from .ports import free_port
 from .processes import Process
@@ -137,7 +137,7 @@ class Run:
         if not ovs_runs():
             self.say("starting Open vSwitch")
             self.record("service", "openvswitch")
-            run([OVS_CTL, "start"])
+            start_ovs()
 
     def _start_broker(self) -> None:
         log = self.folder / "logs" / "mosquitto.log"

@@ -1,0 +1,150 @@
+"""A whole live run on real parts (B4 in Mininet, Open vSwitch, Ryu, mosquitto, agents, tcpreplay), and parts killed."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mozart.bus import topics
+from mozart.bus.messages import unpack
+from mozart.live.clean import clean
+from mozart.live.processes import Process
+from mozart.live.run import Options, Run
+from mozart.live.waiting import until
+from mozart.replay.vocabulary import load
+from mozart.tests.live_worlds import bridges_there, interfaces_there, whole_machine
+
+LONG_S = 30.0
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def machine():
+    yield from whole_machine()
+
+
+def spec_of(duration_s, **traffic):
+    document = {
+        "topology": {"name": "b4"},
+        "traffic": {
+            "synthetic": "caida-like", "duration_s": duration_s, "packets_per_s": 2000, "lossy_share": 0.5,
+            "scanners": 60, "scan_rate_per_s": 10, "syn_floods": 0, "elephants": 60, "elephant_mbps": 2,
+            "elephant_s": 10, **traffic,
+        },
+        "sampling": {"probability": 0.05, "epoch_s": 5},
+        "tasks": [
+            {
+                "name": "lossy-flows",
+                "selector": {"event": "loss", "threshold": 0.02, "min_packets": 5, "at": "source-host"},
+                "monitor": {"measure": "volume", "at": "path-switches", "memory_entries": 512},
+            },
+            {
+                "name": "scanners",
+                "selector": {"event": "port-scan", "ports": [22, 23, 445, 3389], "threshold": 5, "at": "egress-switch"},
+                "monitor": {"measure": "distinct-destinations", "key": "src", "at": "ingress-switch"},
+            },
+            {
+                "name": "ecmp-elephants",
+                "selector": {
+                    "event": "elephant", "key": "src+dst", "threshold_mbps": 1, "window_s": 1, "at": "ecmp-switch",
+                },
+                "monitor": {"measure": "volume", "at": "ecmp-peers", "memory_entries": 512},
+            },
+        ],
+    }  # fmt: skip
+    return load(document)
+
+
+def headers(run, device):
+    return [unpack(path.read_bytes())[0] for path in run.reports(device)]
+
+
+def nothing_left(before):
+    """Whether the machine has the bridges, interfaces and namespaces that it had."""
+    return (bridges_there(), interfaces_there()) == before
+
+
+def test_parts_that_are_killed_come_back_and_no_report_is_lost(tmp_path):
+    before = bridges_there(), interfaces_there()
+    run = Run(spec_of(15.0), Options(mode="mozart"), tmp_path / "run", say=lambda text: None)
+    killed = []
+
+    def look():
+        seen = sum(len(run.reports(device)) for device in run.devices)
+        if not killed and seen >= len(run.devices) * 2:  # all have told of their first epoch
+            killed.append(run.agents[1].pid)
+            run.agents[1].kill()
+        elif len(killed) == 1 and run.agents[1].pid != killed[0]:
+            rules_before.update(run.operator.ask("rules")["rules"])
+            killed.append(run.controller.pid)
+            run.controller.kill()
+        elif len(killed) == 2 and run.controller.pid != killed[1]:
+            killed.append(run.broker.process.pid)
+            run.broker.kill()
+
+    rules_before: dict[str, int] = {}
+    with run:
+        revision = run.plan.revision
+        run.play(look)
+        assert len(killed) == 3, run.faults
+        until(
+            lambda: run.operator.status.get(topics.CONTROLLER, {}).get("state") == "running",
+            "the controller", LONG_S, run.supervise,
+        )  # fmt: skip
+        assert run.plan.revision == revision
+        run.finish()
+        assert run.operator.ask("rules")["rules"] == rules_before
+        victims = [device["device"] for device in run.parts[1]]
+    notes = "\n".join(run.faults)
+    assert "agent 1 ended with status -9; it was started again" in notes
+    assert "controller ended with status -9; it was started again" in notes
+    assert "mosquitto" in notes or "broker" in notes
+    assert not [note for note in run.faults if "no last report" in note]
+    for device in run.devices:
+        epochs = [header["epoch"] for header in headers(run, device)]
+        assert set(range(max(epochs) + 1)) <= set(epochs), device
+    for device in victims:
+        assert any(header["gaps"] for header in headers(run, device)), device
+    assert nothing_left(before)
+
+
+def test_a_link_that_is_cut_gets_traffic_past_it_and_the_moves_are_told(tmp_path):
+    run = Run(spec_of(8.0), Options(mode="mozart"), tmp_path / "run", say=lambda text: None)
+    with run:
+        delivered = {}
+
+        def look():
+            if not delivered:
+                delivered["at"] = True
+                run.network.set_link("s3", "s6", up=False)
+
+        run.play(look)
+        until(lambda: "s3-s6" in run.plan.down, "a plan without the link", LONG_S)
+        run.finish()
+        crossings = run.plan.switches["s3"]
+        assert all("s6" not in crossing.next for crossing in crossings.values())
+    assert "link s3-s6 is down; traffic takes other paths" in run.faults
+
+
+def test_kill_9_in_the_middle_leaves_nothing_after_clean(tmp_path):
+    before = bridges_there(), interfaces_there()
+    script = (
+        "import sys, pathlib; sys.path.insert(0, sys.argv[2])\n"
+        "from mozart.tests.test_live_run import spec_of\n"
+        "from mozart.live.run import Options, Run\n"
+        "run = Run(spec_of(60.0), Options(), pathlib.Path(sys.argv[1]))\n"
+        "with run:\n    print('up', flush=True)\n    run.play()\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "run"), str(Path(__file__).parent)]
+    log = tmp_path / "log"
+    victim = Process("a run", command, log, lambda *_, **__: 0)
+    until(lambda: "\nup" in log.read_text(), "the run to be up", 90.0, victim.check)
+    victim.popen.send_signal(signal.SIGKILL)
+    victim.popen.wait()
+    assert not nothing_left(before)
+    clean(lambda text: None, None, False)
+    assert nothing_left(before)
+    mine = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True).stdout
+    assert mine == ""
