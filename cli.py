@@ -44,6 +44,7 @@ COMMANDS: dict[str, Command | Group] = {
     "replay": Command("replay a trace through a network, coordinated and not", ".commands.replay"),
     "place": Command("place as many tasks as fit, and compare algorithms", ".commands.place"),
     "check": Command("check a task file, and say what it would run where", ".commands.check"),
+    "live": Command("run a task file on a network that forwards packets", ".commands.live"),
     "tasks": Command("list, add and remove tasks in a network that is running live", ".commands.tasks"),
     "doctor": Command("say what a live run needs, what is missing and how to get it", ".commands.doctor"),
     "clean": Command("undo what live runs that crashed have left on this machine", ".commands.clean"),

@@ -37,16 +37,17 @@ from ..tasks import Spec
 from ..topologies.catalogue import load as load_topology
 from .broker import Broker
 from .emulation import Emulation
+from .evaluate import Evaluator
 from .network import GivenNetwork, MininetNetwork, Network, ovs_runs, start_ovs
 from .operator import Operator
 from .ports import free_port
 from .processes import Process
 from .record import Record
+from .report import LiveResult
 from .traffic import RATE_PPS, Played, Players, Traffic, split
+from .view import View
 from .waiting import until
 
-START_S = 60.0
-"""How long a part of the system may take to be there; planning and compiled code need the most."""
 SETTLE_S = 1.0
 """After the last packet was sent: it is on its way, and so are the messages that it caused."""
 PLAYERS_S = 30.0
@@ -71,6 +72,8 @@ class Options:
     """File of devices that are there already, instead of a network made with Mininet."""
     agents: int = 2
     """Processes that share the devices."""
+    patience_s: float = 60.0
+    """How long a part of the system may take to be there; planning and compiled code need the most."""
     observe: bool = True
     """Keep every packet seen, for exact truth and for the replay beside it."""
 
@@ -94,6 +97,7 @@ class Run:
         self.agents: list[Process] = []
         self.restarts = 0
         self._down: set[str] = set()
+        self.emulation: Emulation | None = None
         self.played: dict[str, Played] = {}
         self.unemulated: list[str] = []
         self.traffic = Traffic({}, {}, 1.0, 0.0)
@@ -188,10 +192,11 @@ class Run:
             self.network = made = MininetNetwork(self.topology, self.port, self.record)
             self._stack.callback(made.stop)
             made.start()
-            self.unemulated = Emulation(self.topology, self.spec.loss, made, self.record).start()
+            self.emulation = Emulation(self.topology, self.spec.loss, made, self.record)
+            self.unemulated = self.emulation.start()
             for sentence in self.unemulated:
                 self.say(sentence)
-        self.network.wait_connected(START_S, self.alive)
+        self.network.wait_connected(self.options.patience_s, self.alive)
         self.wait(self._rules_there, "the rules of all switches")
 
     def _rules_there(self) -> bool:
@@ -207,10 +212,10 @@ class Run:
         for number in range(len(self.parts)):
             self.agents.append(self.start_agent(number))
         self._stack.callback(lambda: [agent.stop() for agent in self.agents])
-        self.operator.wait_for_agents(self.devices, self.plan.revision, START_S, self.alive)
+        self.operator.wait_for_agents(self.devices, self.plan.revision, self.options.patience_s, self.alive)
         start_ns = time.time_ns() + 10**8
         revision = self.operator.ask("time", epoch_start_ns=start_ns)["revision"]
-        self.operator.wait_for_agents(self.devices, revision, START_S, self.alive)
+        self.operator.wait_for_agents(self.devices, revision, self.options.patience_s, self.alive)
 
     def start_agent(self, number: int) -> Process:
         """Start the agent's process for one part of the devices."""
@@ -251,7 +256,7 @@ class Run:
         end_ns = time.time_ns() + round(SETTLE_S * 1e9)
         self.operator.ask("time", end_ns=end_ns)
         try:
-            until(lambda: not self.unreported(), "the last reports", START_S, self.supervise)
+            until(lambda: not self.unreported(), "the last reports", self.options.patience_s, self.supervise)
         except LiveError as error:
             missing = self.unreported()
             if not missing:
@@ -266,9 +271,9 @@ class Run:
         """Return the files of a device's reports so far, by epoch."""
         return sorted((self.folder / "reports" / device).glob("*.npz"), key=lambda path: path.stat().st_mtime_ns)
 
-    def wait(self, condition: Callable[[], object], what: str, deadline_s: float = START_S) -> None:
+    def wait(self, condition: Callable[[], object], what: str, deadline_s: float | None = None) -> None:
         """Wait for a condition, for as long as the run is in order."""
-        until(condition, what, deadline_s, self.alive)
+        until(condition, what, deadline_s or self.options.patience_s, self.alive)
 
     def alive(self) -> None:
         """Raise where a part has ended that a start cannot go on without, or Ctrl-C was pressed."""
@@ -308,6 +313,10 @@ class Run:
                 self.note("moved: {task} {module}: {source} -> {to}".format(**move))
         self._down = down
 
+    def link_drops(self) -> dict[str, int]:
+        """Return how many packets lossy links have dropped on purpose, by link."""
+        return self.emulation.dropped() if self.emulation else {}
+
     def note(self, fault: str) -> None:
         """Write down something that went wrong."""
         self.faults.append(fault)
@@ -337,3 +346,26 @@ def refuse_without_root() -> None:
     """Raise LiveError for a user who can make no network."""
     if os.geteuid() != 0:
         raise LiveError("a live run makes switches and namespaces, which only root may; use sudo, or mozart replay")
+
+
+def live(spec: Spec, options: Options, folder: Path, say: Say, stop: threading.Event) -> LiveResult:
+    """Run a task file live and return what it found; everything that it made has gone when this returns.
+
+    Results go to `folder`, which must not have a run yet. Raises LiveError where a part cannot be started.
+    """
+    run = Run(spec, options, folder, say, stop)
+    with run:
+        with View({task: sorted(set(modules.values())) for task, modules in run.plan.placement.items()}) as view:
+            run.play(lambda: view.show(run.operator.stats, run.operator.status))
+        run.finish()
+        rules = run.operator.ask("rules")["rules"]
+        plan, drops = run.plan, run.link_drops()
+    say("evaluating what the devices saw")
+    evaluator = Evaluator(plan, run.folder)
+    evaluation = evaluator.evaluate()
+    replayed = evaluator.replayed() if options.observe and evaluation.packets["sent"] else None
+    problems = run.record.problems
+    return LiveResult(
+        run.topology, evaluation, replayed, rules, run.traffic.to_dict(), run.unemulated, plan.refused,
+        [*run.faults, *problems], drops, clean=not problems,
+    )  # fmt: skip

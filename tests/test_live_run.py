@@ -9,6 +9,7 @@ import pytest
 from mozart.bus import topics
 from mozart.bus.messages import unpack
 from mozart.live.clean import clean
+from mozart.live.network import MininetNetwork
 from mozart.live.processes import Process
 from mozart.live.run import Options, Run
 from mozart.live.waiting import until
@@ -69,7 +70,7 @@ def nothing_left(before):
 def test_parts_that_are_killed_come_back_and_no_report_is_lost(tmp_path):
     before = bridges_there(), interfaces_there()
     run = Run(spec_of(15.0), Options(mode="mozart"), tmp_path / "run", say=lambda text: None)
-    killed = []
+    killed: list[int] = []
 
     def look():
         seen = sum(len(run.reports(device)) for device in run.devices)
@@ -113,11 +114,12 @@ def test_parts_that_are_killed_come_back_and_no_report_is_lost(tmp_path):
 def test_a_link_that_is_cut_gets_traffic_past_it_and_the_moves_are_told(tmp_path):
     run = Run(spec_of(8.0), Options(mode="mozart"), tmp_path / "run", say=lambda text: None)
     with run:
-        delivered = {}
+        cut: list[str] = []
 
         def look():
-            if not delivered:
-                delivered["at"] = True
+            if not cut:
+                cut.append("s3-s6")
+                assert isinstance(run.network, MininetNetwork)
                 run.network.set_link("s3", "s6", up=False)
 
         run.play(look)

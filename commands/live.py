@@ -1,0 +1,66 @@
+"""`mozart live`: the task file on a network that forwards packets."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+EXAMPLES = """examples:
+  mozart live examples/b4-live.yaml --duration 30
+  mozart live tasks.yaml --trace backbone.pcap.gz --rate 5000 --out run
+  mozart live tasks.yaml --no-mininet devices.json --json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `mozart live`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EXAMPLES
+    parser.add_argument("spec", help="task file")
+    parser.add_argument("--trace", nargs="+", metavar="FILE", help="captures in order, instead of the task file's")
+    parser.add_argument("--duration", type=float, metavar="S", help="play so many seconds at most")
+    parser.add_argument(
+        "--speed", type=float, metavar="X", help="times faster than recorded; default: what --rate allows"
+    )
+    parser.add_argument("--rate", type=float, metavar="N", help="packets a second at most, on the mean; default 10000")
+    parser.add_argument("--mode", metavar="M", help="none, tag, two-mode, mozart or recent (default)")
+    parser.add_argument("--no-mininet", metavar="FILE", help="use the devices of this file, which are there already")
+    parser.add_argument("--agents", type=int, metavar="N", help="processes that share the devices; default 2")
+    parser.add_argument("--port", type=int, metavar="N", help="where switches connect; default: a free port")
+    parser.add_argument("--patience", type=float, metavar="S", help="how long a part may take to start; default 60")
+    parser.add_argument("--out", metavar="DIR", help="run folder; default runs/live-<time>")
+    parser.add_argument("--json", action="store_true", help="write the result as JSON on standard output")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run live, show the result beside the replay of what was sent, and write the run folder."""
+    from dataclasses import replace as with_
+
+    from ..live.report import tables, write_run
+    from ..live.run import Options, live
+    from ..replay.vocabulary import load
+    from .replay import PLAIN_WIDTH, stopped_by_ctrl_c
+
+    spec = load(args.spec)
+    if args.trace:
+        spec = with_(spec, traffic=with_(spec.traffic, trace=tuple(args.trace), synthetic=None, options={}))
+    given = {
+        "duration_s": args.duration, "speed": args.speed, "rate_pps": args.rate, "mode": args.mode, "port": args.port,
+        "devices": Path(args.no_mininet) if args.no_mininet else None, "agents": args.agents, "patience_s": args.patience,
+    }  # fmt: skip
+    options = Options(**{name: value for name, value in given.items() if value is not None})
+    folder = Path(args.out or time.strftime("runs/live-%Y%m%d-%H%M%S"))
+    with stopped_by_ctrl_c() as stop:
+        result = live(spec, options, folder, lambda text: print(f"live: {text}", file=sys.stderr, flush=True), stop)
+    write_run(result, folder)
+    if args.json:
+        print(json.dumps(result.to_dict(), indent=2))
+    else:
+        from rich.console import Console
+
+        width = None if sys.stdout.isatty() else PLAIN_WIDTH
+        Console(width=width).print(*tables(result), sep="\n")
+    print(f"mozart: tables, figures and run.json lie in {folder}", file=sys.stderr)
+    return 130 if stop.is_set() else 0

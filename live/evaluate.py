@@ -1,0 +1,366 @@
+"""Judge a live run by what every device saw: the rows of a replay's report, and what became of packets and tags.
+
+1. Read what the devices saw (observations.py), what their agents reported, and the plan that they followed.
+2. For each task: the flows that its selectors selected, and for how long (selected.py); what each of its monitors
+   should have of them, from the packets that crossed its device; and what the monitors reported. From there on a row
+   is made as a replay makes it (replay/outcome.py).
+3. Count packets sent, delivered, tagged, and arrived with a tag; what devices dropped; what modules cost.
+4. Replay what was really sent, with the same epochs and places, for the rows beside.
+
+A monitor's packets count to the epoch in which its device saw them. A packet is after a selection if it was sent after
+the completing packet, as in a replay, so packets that were under way when the tag was set count as missed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..agents.reports import records_of
+from ..bus.config import DeviceConfig, MonitorConfig, SelectorConfig
+from ..bus.messages import unpack
+from ..controller.planned import Plan
+from ..errors import BusError, LiveError
+from ..monitors.measures import MEASURES
+from ..monitors.records import Records
+from ..monitors.table import ENTRY_BYTES
+from ..placement.spec_problem import place_of
+from ..replay.outcome import Outcome, Setting
+from ..replay.result import Result
+from ..replay.run import replay
+from ..replay.truth import Pairs, Selected
+from ..replay.vocabulary import load
+from ..tasks import Spec, Task
+from .latencies import event_to_tag, explicit, quantiles
+from .observations import NOT_SENT, Observations
+from .selected import Lasting, Selection, selections_of
+
+SENT_FILE = "sent.pcap"
+LOST = ("kernel_drops", "ring_losses", "interface_losses", "cut_off", "malformed")
+"""Counters of packets that a device did not measure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One report of a device's agent."""
+
+    header: dict[str, Any]
+    columns: dict[str, NDArray[Any]]
+
+
+@dataclass(slots=True)
+class Evaluation:
+    """What a live run found."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """As a replay's: one a task."""
+    packets: dict[str, int] = field(default_factory=dict)
+    """sent, delivered, tagged, arrived_tagged, changed (delivered with another DSCP than sent, where no task tags)."""
+    drops: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By device, what it did not measure, refused or was late for: counters that are not 0."""
+    event_to_tag_ms: dict[str, Any] = field(default_factory=dict)
+    """p50, p99 and count of flows that kept sending; `all` the same of all tagged ones; `never` how many were not."""
+    tag_times_ms: list[float] = field(default_factory=list)
+    """Of each flow that kept sending."""
+    explicit_ms: dict[str, Any] = field(default_factory=dict)
+    devices: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By device: packets measured, CPU in percent, measured and as the placement assumed, memory, gaps."""
+    selected_keys: dict[str, NDArray[np.uint64]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    """What stands in the way of exactness."""
+
+
+def read_reports(folder: Path) -> dict[str, list[Report]]:
+    """Return the reports of each device, in order of their numbers; raises LiveError, naming it, for a damaged one."""
+    found: dict[str, list[Report]] = {}
+    for path in sorted(folder.glob("*/*.npz")):
+        try:
+            report = Report(*unpack(path.read_bytes()))
+        except BusError as error:
+            raise LiveError(f"{path}: {error}") from None
+        found.setdefault(path.parent.name, []).append(report)
+    for reports in found.values():
+        reports.sort(key=lambda report: report.header["sequence"])
+    return found
+
+
+class Evaluator:
+    """A run's plan, observations and reports, and what follows from them."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        """Read a run from its folder; raises LiveError for a damaged report."""
+        self.plan, self.folder = plan, folder
+        self.reports = read_reports(folder / "reports")
+        self.observations = Observations(folder / "observations", plan.devices)
+        self.sampling = _any(plan.devices)
+        """What all devices were told alike: mode, epochs, probability."""
+        self.selections: dict[tuple[str, str], list[Selection]] = {}
+        """By task and device."""
+
+    def evaluate(self) -> Evaluation:
+        """Do steps 2 and 3."""
+        found = Evaluation(packets=self._packets(), drops=self._drops(), devices=self._devices())
+        tags: list[NDArray[np.int64]] = []
+        messages: list[int] = []
+        for task in self.plan.placement:
+            for device, config in self._selectors(task).items():
+                columns = [report.columns for report in self.reports.get(device, ())]
+                made = selections_of(config, device, columns, self.observations)
+                self.selections[task, device] = made
+                if config.code is not None:
+                    tags.append(event_to_tag(config, device, made, self.observations))
+                messages += explicit(config, made, self._told(config, made), self._records_by_device(task))
+            row, keys = self._row(task)
+            found.rows.append(row)
+            found.selected_keys[task] = keys
+        times = np.concatenate(tags) if tags else np.zeros((0, 2), np.int64)
+        found.event_to_tag_ms = _tag_times(times)
+        found.tag_times_ms = (times[(times[:, 0] >= 0) & (times[:, 1] > 0), 0] / 1e6).tolist()
+        found.explicit_ms = quantiles(messages)
+        found.notes = self._notes()
+        return found
+
+    # one task's row
+
+    def _selectors(self, task: str) -> dict[str, SelectorConfig]:
+        return {d: s for d, config in self.plan.devices.items() for s in config.selectors if s.task == task}
+
+    def _monitors(self, task: str) -> dict[str, MonitorConfig]:
+        return {d: m for d, config in self.plan.devices.items() for m in config.monitors if m.task == task}
+
+    def _row(self, task: str) -> tuple[dict[str, Any], NDArray[np.uint64]]:
+        """Return a task's row, and the keys of the flows that it selected."""
+        monitors, selectors = self._monitors(task), self._selectors(task)
+        delay_ms = max((s.detection_delay_ms for s in selectors.values()), default=0.0)
+        made = [s for device in selectors for s in self.selections[task, device]]
+        lasting = Lasting(made, round(delay_ms * 1e6))
+        entries = max((m.memory_entries for m in monitors.values()), default=0)
+        setting = Setting(self.sampling.mode, entries, self.sampling.probability)
+        outcome = Outcome([setting], len(monitors), 0)
+        outcome.selected_flows = len(lasting.keys)
+        crossed = self._crossed(monitors, lasting)
+        reports = [self._reported(task, device) for device in monitors]
+        epochs = {e for each in reports for e in each} | set(np.unique(crossed["epoch"]).tolist())
+        for epoch in sorted(epochs):
+            start_ns = self.sampling.epoch_start_ns + epoch * self.sampling.epoch_ns
+            selected = Selected(lasting.active(start_ns, start_ns + self.sampling.epoch_ns), lasting.keys)
+            pairs = _pairs(crossed, epoch, selected, len(lasting.keys))
+            records = [_merged(each.get(epoch, []), next(iter(monitors.values()))) for each in reports]
+            outcome.end_epoch(epoch, pairs, selected, [records])
+        self._add_totals(outcome, task, monitors)
+        (row,) = outcome.rows()
+        return {"task": task, "detection_delay_ms": delay_ms, **row}, lasting.keys
+
+    def _crossed(self, monitors: Mapping[str, MonitorConfig], lasting: Lasting) -> dict[str, NDArray[np.int64]]:
+        """Return, of the packets of selected flows that crossed each monitor: columns, a row a packet."""
+        columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ("flow", "monitor", "epoch", "bytes")}
+        columns |= {"past": [], "during": []}
+        for number, (device, config) in enumerate(monitors.items()):
+            seen = self.observations.seen.get(device)
+            if seen is None:
+                continue
+            flow = lasting.numbers(seen.keys(config.key))
+            mine = np.flatnonzero((flow >= 0) & self.observations.watched(device, config.watches))
+            flow, sent_ns = flow[mine], seen.sent_ns[mine]
+            columns["flow"].append(flow)
+            columns["monitor"].append(np.full(len(mine), number))
+            since_ns = seen.packets.time_ns[mine] - self.sampling.epoch_start_ns
+            columns["epoch"].append(since_ns // self.sampling.epoch_ns)
+            columns["bytes"].append(seen.packets.ip_bytes[mine])
+            columns["past"].append(lasting.past(flow, sent_ns))
+            columns["during"].append(lasting.during(flow, sent_ns))
+        empty = np.zeros(0, np.int64)
+        return {name: np.concatenate([empty, *parts]).astype(np.int64) for name, parts in columns.items()}
+
+    def _reported(self, task: str, device: str) -> dict[int, list[Records]]:
+        """Return a monitor's records by epoch."""
+        found: dict[int, list[Records]] = {}
+        for report in self.reports.get(device, ()):
+            if "monitor" in report.header["tasks"].get(task, {}):
+                found.setdefault(report.header["epoch"], []).append(records_of(report.columns, task))
+        return found
+
+    def _records_by_device(self, task: str) -> dict[str, list[Records]]:
+        reported = {device: self._reported(task, device) for device in self._monitors(task)}
+        return {device: [r for many in by_epoch.values() for r in many] for device, by_epoch in reported.items()}
+
+    def _add_totals(self, outcome: Outcome, task: str, monitors: Mapping[str, MonitorConfig]) -> None:
+        totals = outcome.totals[0]
+        for device, config in monitors.items():
+            row_bytes = ENTRY_BYTES + MEASURES[config.measure].row_bytes
+            for report in self.reports.get(device, ()):
+                said = report.header["tasks"].get(task, {}).get("monitor")
+                if said is not None:
+                    totals.selected_collisions += said["counters"].get("selected_collisions", 0)
+                    totals.refused_samples += said["counters"].get("refused_samples", 0)
+                    totals.report_bytes += len(report.columns[f"{task}/monitor/flow"]) * row_bytes
+
+    def _told(self, config: SelectorConfig, made: Sequence[Selection]) -> dict[int, Sequence[str]]:
+        """Return the monitors that were told of each selection by message; by index."""
+        seen = self.observations.seen.get(made[0].device) if made else None
+        if seen is None or not config.tells:
+            return {}
+        told: dict[int, Sequence[str]] = {}
+        for i, selection in enumerate(made):
+            at = np.flatnonzero(seen.packets.time_ns == selection.time_ns)
+            if len(at):
+                told[i] = config.tells.get(self.observations.pairs.name(int(seen.pair[at[0]])), ())
+        return told
+
+    # packets and devices
+
+    @cached_property
+    def _tags(self) -> bool:
+        return bool(self.plan.codes)
+
+    def _packets(self) -> dict[str, int]:
+        """Count packets by what became of them; all that are not counted as delivered were lost on the way."""
+        delivered = arrived_tagged = changed = 0
+        tagged: set[int] = set()
+        for device, seen in self.observations.seen.items():
+            dscp = seen.packets.dscp
+            if device.startswith("h"):
+                came = ~seen.outgoing
+                delivered += int(came.sum())
+                if self._tags:
+                    arrived_tagged += int((dscp[came] != 0).sum())
+                else:
+                    known = came & (seen.serial != NOT_SENT)
+                    changed += int((dscp[known] != self.observations.sent.dscp[seen.serial[known]]).sum())
+            if self._tags and (device.startswith("s") or self._tags_itself(device)):
+                inside = (dscp != 0) & (seen.outgoing if device.startswith("h") else True)
+                tagged.update(np.unique(seen.serial[inside]).tolist())
+        return {
+            "sent": len(self.observations.sent),
+            "delivered": delivered,
+            "tagged": len(tagged - {NOT_SENT}),
+            "arrived_tagged": arrived_tagged,
+            "changed": changed,
+        }
+
+    def _tags_itself(self, host: str) -> bool:
+        """Say whether a host has a selector that tags: then the DSCP of all that it sends is ours."""
+        return any(selector.code is not None for selector in self.plan.devices[host].selectors)
+
+    def _drops(self) -> dict[str, dict[str, int]]:
+        names = (*LOST, "late_selections", "refused_selections", "messages_malformed", "messages_late")
+        sums = {
+            device: {name: sum(r.header["counters"].get(name, 0) for r in reports) for name in names}
+            for device, reports in self.reports.items()
+        }
+        return {d: kept for d, counts in sums.items() if (kept := {name: n for name, n in counts.items() if n})}
+
+    def _devices(self) -> dict[str, dict[str, Any]]:
+        found = {}
+        for device, reports in self.reports.items():
+            headers = [report.header for report in reports]
+            span_s = (max(h["end_ns"] for h in headers) - min(h["start_ns"] for h in headers)) / 1e9
+            told = self.plan.devices[device]
+            found[device] = {
+                "packets": sum(h["counters"]["packets"] for h in headers),
+                "cpu_percent": 100 * sum(h["cpu_s"] for h in headers) / span_s if span_s > 0 else None,
+                "assumed_cpu_percent": sum(s.cpu_percent for s in told.selectors)
+                + sum(m.cpu_percent for m in told.monitors),
+                "memory_bytes": max(h["memory_bytes"] for h in headers),
+                "gaps_ns": [gap for h in headers for gap in h["gaps"]],
+            }
+        return found
+
+    def _notes(self) -> list[str]:
+        notes = []
+        if self.observations.missing:
+            notes.append(f"no observations of {', '.join(self.observations.missing)}")
+        unknown = sum(int((seen.serial == NOT_SENT).sum()) for seen in self.observations.seen.values())
+        if unknown:
+            notes.append(f"{unknown:,} packets were seen by a device and not by the host that sent them")
+        lost = [device for device, counts in self._drops().items() if any(name in counts for name in LOST)]
+        if lost:
+            notes.append(f"{', '.join(lost)} did not measure all packets, so what is exact is so but for those")
+        return notes
+
+    # the replay beside it
+
+    def replayed(self) -> Result:
+        """Write what was sent as a capture into the run's folder, and replay it as the plan has it (step 4).
+
+        Raises LiveError where nothing was sent.
+        """
+        path = self.folder / SENT_FILE
+        if not self.observations.write_sent(path, without_dscp=self._tags):
+            raise LiveError("no host sent a packet while the agents measured; there is nothing to replay")
+        spec = spec_as_planned(self.plan)
+        return replay(spec, trace=str(path), mode=[self.sampling.mode], epoch_start_ns=self.sampling.epoch_start_ns)
+
+
+def spec_as_planned(plan: Plan) -> Spec:
+    """Return the task file of a plan: with the tasks that run, on the devices that were chosen, at recorded speed."""
+    spec = load(json.loads(json.dumps(plan.request["spec"])))
+    tasks = tuple(_as_placed(task, plan.placement[task.name]) for task in spec.tasks if task.name in plan.placement)
+    return dataclasses.replace(spec, tasks=tasks, traffic=dataclasses.replace(spec.traffic, speed=1.0))
+
+
+def _as_placed(task: Task, modules: Mapping[str, str]) -> Task:
+    selector_at, monitor_at = (at if isinstance(at, str) else tuple(at) for at in place_of(task, modules))
+    return dataclasses.replace(
+        task,
+        selector=dataclasses.replace(task.selector, at=selector_at),
+        monitor=dataclasses.replace(task.monitor, at=monitor_at),
+    )
+
+
+def _any(devices: Mapping[str, DeviceConfig]) -> DeviceConfig:
+    return next(iter(devices.values()))
+
+
+def _pairs(crossed: Mapping[str, NDArray[np.int64]], epoch: int, selected: Selected, flows: int) -> Pairs:
+    """Add up the packets of an epoch by flow and monitor, for the flows selected in it."""
+    active = np.zeros(flows, np.bool_)
+    active[selected.numbers] = True
+    now = np.flatnonzero(crossed["epoch"] == epoch)
+    now = now[active[crossed["flow"][now]]]
+    flow, monitor, volume = (crossed[name][now] for name in ("flow", "monitor", "bytes"))
+    width = int(crossed["monitor"].max(initial=0)) + 1
+    pair, inverse = np.unique(flow * width + monitor, return_inverse=True)
+    sums = np.zeros((len(pair), 4), np.int64)
+    during, past = crossed["during"][now], crossed["past"][now]
+    np.add.at(sums, inverse, np.stack([np.ones_like(volume), volume, during, past * volume], axis=1))
+    return Pairs(pair // width, pair % width, sums[:, 0], sums[:, 1], sums[:, 2:3], sums[:, 3:4])
+
+
+def _merged(parts: Sequence[Records], config: MonitorConfig) -> Records:
+    """Join a monitor's records of one epoch; where it reported twice (it was restarted), add up each flow's."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return _no_records()
+    flow = np.concatenate([part.flow for part in parts])
+    keys, first, inverse = np.unique(flow, return_index=True, return_inverse=True)
+    joined: dict[str, Any] = {}
+    for name in (f.name for f in dataclasses.fields(Records) if f.name not in ("flow", "measured")):
+        column = np.concatenate([getattr(part, name) for part in parts])
+        joined[name] = column[first]
+        if name in ("packets", "bytes", "pre_packets", "pre_bytes", "estimate_bytes"):
+            joined[name] = np.zeros(len(keys), column.dtype)
+            np.add.at(joined[name], inverse, column)
+    return Records(keys, **joined, measured={})
+
+
+def _no_records() -> Records:
+    columns = {f.name: np.zeros(0, np.int64) for f in dataclasses.fields(Records) if f.name != "measured"}
+    columns["flow"] = columns["flow"].astype(np.uint64)
+    return Records(**columns, measured={})  # type: ignore[arg-type]
+
+
+def _tag_times(times: NDArray[np.int64]) -> dict[str, Any]:
+    """Sum up how long tags took: of flows that kept sending, and of all."""
+    taken = times[times[:, 0] >= 0]
+    kept = taken[taken[:, 1] > 0]
+    return {**quantiles(kept[:, 0]), "all": quantiles(taken[:, 0]), "never": len(times) - len(taken)}

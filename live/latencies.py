@@ -1,0 +1,92 @@
+"""How long a run's coordination took: from the event to the tag on the wire, and from the event to another device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bus.config import SelectorConfig
+from ..monitors.records import Records
+from .observations import Observations
+from .selected import Selection
+
+KEEPS_SENDING_NS = 5_000_000
+"""A flow keeps sending as long as its packets are no further apart."""
+
+
+def event_to_tag(
+    config: SelectorConfig, device: str, selections: Sequence[Selection], observations: Observations
+) -> NDArray[np.int64]:
+    """Return for each selection (ns from the completing packet to the first tagged one, whether the flow kept sending).
+
+    Both as the selector's device saw them; -1 where no tagged packet followed. Of a selector that tags packets in both
+    directions, whichever direction is first. A flow that paused before its first tagged packet did not keep sending:
+    that time is its own, not that of the system. Shape (selections, 2).
+    """
+    found = np.full((len(selections), 2), (-1, 0), np.int64)
+    seen = observations.seen.get(device)
+    if seen is None or config.code is None or not selections:
+        return found
+    keys = np.array([s.flow for s in selections], np.uint64)
+    concerned = np.zeros(len(seen.packets), np.bool_)
+    flow = np.zeros(len(seen.packets), np.uint64)
+    for wanted, reverse in ((config.tags_forward, False), (config.tags_reverse, True)):
+        if wanted:
+            key = seen.keys(config.key, reverse)
+            mine = np.isin(key, keys)
+            flow[mine], concerned = key[mine], concerned | mine
+    rows = np.flatnonzero(concerned)
+    rows = rows[np.lexsort((seen.packets.time_ns[rows], flow[rows]))]
+    flow, times = flow[rows], seen.packets.time_ns[rows]
+    tagged = (seen.packets.dscp[rows] & config.code.mask) == config.code.value
+    for i, selection in enumerate(selections):
+        begin, end = (int(np.searchsorted(flow, np.uint64(selection.flow), side)) for side in ("left", "right"))
+        begin += int(np.searchsorted(times[begin:end], selection.time_ns, "right"))
+        first = np.flatnonzero(tagged[begin:end])
+        if len(first):
+            until = times[begin : begin + first[0] + 1]
+            gaps = np.diff(until, prepend=selection.time_ns)
+            found[i] = until[-1] - selection.time_ns, int(gaps.max() <= KEEPS_SENDING_NS)
+    return found
+
+
+def explicit(
+    config: SelectorConfig,
+    selections: Sequence[Selection],
+    told: dict[int, Sequence[str]],
+    records: dict[str, list[Records]],
+) -> list[int]:
+    """Return the ns from each selection to when each monitor that was told of it by message knew it.
+
+    `told` is the monitors' devices by index of the selection, `records` all of the task's records by device.
+    """
+    taken: list[int] = []
+    known = {device: _learnt(many) for device, many in records.items()}
+    for i, devices in told.items():
+        selection = selections[i]
+        for device in devices:
+            flow, learnt_ns = known.get(device, (np.zeros(0, np.uint64), np.zeros(0, np.int64)))
+            times = learnt_ns[flow == selection.flow]
+            times = times[(times >= selection.time_ns) & (times <= selection.until_ns)]
+            if len(times):
+                taken.append(int(times.min()) - selection.time_ns)
+    return taken
+
+
+def _learnt(records: Iterable[Records]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return (flow, when its monitor learnt of the selection) of all records that were told of one."""
+    many = [(r.flow[r.selected_ns >= 0], r.selected_ns[r.selected_ns >= 0]) for r in records]
+    if not many:
+        return np.zeros(0, np.uint64), np.zeros(0, np.int64)
+    return np.concatenate([flow for flow, _ in many]), np.concatenate([time for _, time in many])
+
+
+def quantiles(taken_ns: Sequence[int] | NDArray[np.int64]) -> dict[str, Any]:
+    """Return the median and the 99th percentile in ms, and of how many; None where there are none."""
+    if not len(taken_ns):
+        return {"p50": None, "p99": None, "count": 0}
+    p50, p99 = np.quantile(np.asarray(taken_ns) / 1e6, [0.5, 0.99])
+    return {"p50": float(p50), "p99": float(p99), "count": len(taken_ns)}
