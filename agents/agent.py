@@ -1,8 +1,9 @@
 """The agent's process: several devices in rounds, from their rings to the bus. `python -m mozart.agents.agent --help`
 
-One thread does the rounds of all devices. Between two rounds it pauses for as long as the last one took, at least a
-millisecond and at most a few: packets that came meanwhile are taken together, which is what keeps many devices with few
-packets each cheap, and a tag is put within milliseconds all the same. Where a ring is filling up there is no pause.
+One thread does the rounds of all devices. Between two rounds it pauses for a multiple of the time that the last one
+took, at least a millisecond and at most four: packets that came meanwhile are taken together, which is what keeps many
+devices with few packets each cheap, and a tag is put within milliseconds all the same. Where a ring is filling up there
+is no pause.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from .device import Device
 from .places import Place, read_places
 from .warm_up import warm_up
 
-SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.001, 0.004
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S, PAUSES = 0.001, 0.004, 2
 IDLE_S = 0.02
 BACKLOG = 0.25
 """Share of a ring's blocks from which on there is no time to pause."""
@@ -72,7 +73,7 @@ class Agent:
             busy = [device.work(time.time_ns()) for device in self.devices]
             took_s = time.perf_counter() - begun
             behind = any(busy) and max(device.ring.backlog() for device in self.devices) > BACKLOG
-            pause_s = 0.0 if behind else min(max(took_s, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
+            pause_s = 0.0 if behind else min(max(PAUSES * took_s, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
         for device in self.devices:
             device.close(time.time_ns(), remove_tags)
         for link in self.links:

@@ -62,6 +62,8 @@ class HostTagger:
         self._until: dict[Tag, int] = {}
         self._outcomes: list[Outcome] = []
         self._cleaned = 0
+        self._inherits_until_ns = 0
+        """Until then elements of an agent before this one may be in the sets."""
 
     def configure(self, selectors: Sequence[SelectorConfig]) -> None:
         """Make the sets and the chain for the tasks that tag here, in one transaction; none: take all away.
@@ -71,6 +73,8 @@ class HostTagger:
         self._selectors = [s for s in selectors if s.code and (s.tags_forward or s.tags_reverse)]
         tasks = {s.task for s in self._selectors}
         self._until = {tag: until for tag, until in self._until.items() if tag.task in tasks}
+        if not self._sets and self._selectors and "elements" in self._try(f"list table {TABLE}"):
+            self._inherits_until_ns = time.time_ns() + round(max(s.hold_s for s in self._selectors) * 1e9)
         self._set_up()
 
     def _set_up(self) -> None:
@@ -142,31 +146,37 @@ class HostTagger:
 
     def put(self, tags: Sequence[tuple[Tag, int]], now_ns: int) -> None:
         """Add the elements of tags, with what is left of their time; all in one transaction, else one by one."""
+        again = {tag for tag, _ in tags if self._until.get(tag, 0) > now_ns or now_ns < self._inherits_until_ns}
         self._until.update(tags)
         wanted = [(tag, until) for tag, until in tags if until - now_ns >= 1_000_000]
         if not wanted:
             return
         try:
-            self._nft.run("\n".join(self._element(tag, until, now_ns) for tag, until in wanted))
+            self._nft.run("\n".join(self._element(tag, until, now_ns, tag in again) for tag, until in wanted))
         except LiveError:
             for tag, until in wanted:
-                self._put_one(tag, until, now_ns)
+                self._put_one(tag, until, now_ns, tag in again)
             return
         done_ns = time.time_ns()
         self._outcomes += [Outcome(tag, done_ns) for tag, _ in wanted]
 
-    def _put_one(self, tag: Tag, until_ns: int, now_ns: int) -> None:
+    def _put_one(self, tag: Tag, until_ns: int, now_ns: int, again: bool) -> None:
         try:
-            self._nft.run(self._element(tag, until_ns, now_ns))
+            self._nft.run(self._element(tag, until_ns, now_ns, again))
             self._outcomes.append(Outcome(tag, time.time_ns()))
         except LiveError as error:
             self._until.pop(tag, None)
             self._outcomes.append(Outcome(tag, None, str(error)))
 
-    def _element(self, tag: Tag, until_ns: int, now_ns: int) -> str:
-        """Return the commands that add an element, or start its time anew where it is there."""
+    def _element(self, tag: Tag, until_ns: int, now_ns: int, again: bool) -> str:
+        """Return the commands that add an element, or start its time anew where it may be there (`again`).
+
+        A new element is only added: the kernel answers a deletion after milliseconds, in which nobody else is tagged.
+        """
         name, fields = self._set_of(tag), self._fields(tag)
         timed = f"{TABLE} {name} {{ {fields} timeout {max((until_ns - now_ns) // 1_000_000, 1)}ms }}"
+        if not again:
+            return f"add element {timed}"
         return f"add element {timed}\ndelete element {TABLE} {name} {{ {fields} }}\nadd element {timed}"
 
     def _set_of(self, tag: Tag) -> str:
@@ -244,9 +254,9 @@ class HostTagger:
         if not re.search(r"^\s+(chain|set|counter)\b", said, re.MULTILINE):
             self._nft.run(f"delete table {TABLE}")
 
-    def _try(self, commands: str) -> None:
-        """Run commands whose refusal means that there is nothing to do."""
+    def _try(self, commands: str) -> str:
+        """Run commands whose refusal means that there is nothing to do; return what they print."""
         try:
-            self._nft.run(commands)
+            return self._nft.run(commands)
         except LiveError:
-            return
+            return ""
