@@ -48,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
         spec = with_(spec, traffic=with_(spec.traffic, trace=tuple(args.trace), synthetic=None, options={}))
     given = {
         "duration_s": args.duration, "speed": args.speed, "rate_pps": args.rate, "mode": args.mode, "port": args.port,
-        "devices": Path(args.no_mininet) if args.no_mininet else None, "agents": args.agents, "patience_s": args.patience,
+        "devices": Path(args.no_mininet) if args.no_mininet else None, "agents": args.agents,
+        "patience_s": args.patience,
     }  # fmt: skip
     options = Options(**{name: value for name, value in given.items() if value is not None})
     folder = Path(args.out or time.strftime("runs/live-%Y%m%d-%H%M%S"))
