@@ -20,6 +20,7 @@ from .verify import check
 
 ALGORITHMS: dict[str, tuple[str, str, str]] = {
     "priced": ("priced", "priced", "exact: prices bound it, a small ILP chooses tasks, local search their places"),
+    "tasks-only": ("priced", "tasks_only", "the same without its last aim: latency is bounded, and not lowered"),
     "bilp": ("bilp", "bilp", "exact: the whole problem as one binary integer program"),
     "mam": ("mam", "mam", "Maximize Allocated Modules: an exact program that does not know tasks"),
     "mam-greedy": ("mam", "mam_greedy", "Maximize Allocated Modules, module by module, smallest first"),

@@ -8,18 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..kernels import kernel
-
-
-@kernel
-def _next(draw):
-    draw ^= draw << np.uint64(13)
-    draw ^= draw >> np.uint64(7)
-    return draw ^ (draw << np.uint64(17))
-
-
-@kernel
-def _below(draw, size):
-    return np.int64((draw >> np.uint64(33)) % np.uint64(size))
+from .pack_kernels import _below, _near, _next
 
 
 @kernel
@@ -39,20 +28,6 @@ def _rise(load, capacity, penalty, d, more0, more1):
 
 
 @kernel
-def _pairs_ms(m, d, first, last, selects, places, device, latency_ms, bound_ms):
-    """Return the latency of a module on a device to its placed partners; infinite where one is too far."""
-    total = 0.0
-    for other in range(first, last):
-        if places[other] >= 0 and selects[other] != selects[m]:
-            e = device[places[other]]
-            apart = latency_ms[d, e] if selects[m] else latency_ms[e, d]
-            if apart > bound_ms:
-                return np.inf
-            total += apart
-    return total
-
-
-@kernel
 def _put(m, c, sign, ask, device, load):
     d = device[c]
     load[0, d] += sign * ask[m, 0]
@@ -60,15 +35,13 @@ def _put(m, c, sign, ask, device, load):
 
 
 @kernel
-def _remove(first, last, selects, ask, device, latency_ms, places, load, capacity, penalty, cost, latency_price, saved):
+def _remove(first, last, ask, device, places, load, capacity, penalty, cost, saved):
     """Take a task's modules away and save where they were; return the change of penalty, and of cost."""
     rise, own = 0.0, 0.0
     for m in range(first, last):
         c = places[m]
         saved[m - first] = c
-        own -= cost[c] + latency_price * _pairs_ms(
-            m, device[c], first, last, selects, places, device, latency_ms, np.inf
-        )
+        own -= cost[c]
         rise += _rise(load, capacity, penalty, device[c], -ask[m, 0], -ask[m, 1])
         _put(m, c, -1.0, ask, device, load)
         places[m] = -1
@@ -78,7 +51,7 @@ def _remove(first, last, selects, ask, device, latency_ms, places, load, capacit
 @kernel
 def _insert(
     first, last, selects, ask, choice_start, device, latency_ms, bound_ms, places, load, capacity, penalty,
-    cost, latency_price, draw,
+    cost, draw,
 ):  # fmt: skip
     """Put in a task, selectors first, each module where it costs least; return the changes and the next draw.
 
@@ -93,15 +66,13 @@ def _insert(
         low, at, ties, low_own = np.inf, -1, 1, 0.0
         for c in range(choice_start[m], choice_start[m + 1]):
             d = device[c]
-            apart = _pairs_ms(m, d, first, last, selects, places, device, latency_ms, bound_ms)
-            if apart == np.inf:
+            if not _near(m, d, first, last, selects, places, device, latency_ms, bound_ms):
                 continue
-            mine = apart * latency_price + cost[c]
-            value = _rise(load, capacity, penalty, d, ask[m, 0], ask[m, 1]) + mine
+            value = _rise(load, capacity, penalty, d, ask[m, 0], ask[m, 1]) + cost[c]
             ties = ties + 1 if value == low else 1
             draw = _next(draw)
             if value < low or (value == low and _below(draw, ties) == 0):
-                low, at, low_own = value, c, mine
+                low, at, low_own = value, c, cost[c]
         if at < 0:
             for other in range(first, last):
                 if places[other] >= 0:
@@ -118,7 +89,7 @@ def _insert(
 @kernel
 def _move(
     m, first, last, selects, ask, choice_start, device, latency_ms, bound_ms, places, load, capacity, penalty,
-    cost, latency_price, heat, draw,
+    cost, heat, draw,
 ):  # fmt: skip
     """Try another device for a module; return what the score gains by it, and the next draw."""
     low, high = choice_start[m], choice_start[m + 1]
@@ -127,13 +98,9 @@ def _move(
     if c == old:
         return 0.0, draw
     d, before = device[c], device[old]
-    apart = _pairs_ms(m, d, first, last, selects, places, device, latency_ms, bound_ms)
-    if apart == np.inf:
+    if not _near(m, d, first, last, selects, places, device, latency_ms, bound_ms):
         return 0.0, draw
     gain = cost[old] - cost[c]
-    if latency_price > 0:
-        was = _pairs_ms(m, before, first, last, selects, places, device, latency_ms, np.inf)
-        gain -= latency_price * (apart - was)
     rise = _rise(load, capacity, penalty, d, ask[m, 0], ask[m, 1]) - gain
     rise += _rise(load, capacity, penalty, before, -ask[m, 0], -ask[m, 1])
     draw = _next(draw)
@@ -155,14 +122,13 @@ def _swap(list_a, at, size):
 @kernel
 def anneal(
     runs, weight, bound_ms, module_start, selects, ask, choice_start, device, latency_ms, capacity, penalty,
-    cost, latency_price, places, score, best, steps, levels, hot, cold, stiff, target, swap_only, seed,
+    cost, places, score, best, steps, levels, hot, cold, stiff, target, seed,
 ):  # fmt: skip
     """Anneal a placement of a given score in place; copy the best feasible one to `best`, return its score.
 
-    The score is the weight of the tasks that run, less `cost` of their choices, less `latency_price` a ms of
-    their pairs. `penalty`, (2, devices), is what a unit over the capacity costs at first; it grows `stiff`
-    times to the last of the `levels`, while the temperature falls from `hot` to `cold`. It ends when `target`
-    is reached. With `swap_only` the number of tasks that run does not change.
+    The score is the weight of the tasks that run, less `cost` of their choices. `penalty`, (2, devices), is what
+    a unit over the capacity costs at first; it grows `stiff` times to the last of the `levels`, while the temperature
+    falls from `hot` to `cold`. It ends when `target` is reached.
 
     A step is one of: 1. another device for a module; 2. a task more; 3. a task less; 4. one task for another.
     """
@@ -202,21 +168,20 @@ def anneal(
                 t = task_of[m]
                 gain, draw = _move(
                     m, module_start[t], module_start[t + 1], selects, ask, choice_start, device, latency_ms,
-                    bound_ms[t], places, load, capacity, now, cost, latency_price, heat, draw,
+                    bound_ms[t], places, load, capacity, now, cost, heat, draw,
                 )  # fmt: skip
                 score += gain
             else:
-                leaves = swap_only or kind < 85 or kind >= 90
-                enters = swap_only or kind >= 85
+                leaves = kind < 85 or kind >= 90
+                enters = kind >= 85
                 if (leaves and n_on == 0) or (enters and n_off == 0):
                     continue
                 out, into, rise = -1, -1, 0.0
                 if leaves:  # 3., 4.
                     out = on[_below(draw, n_on)]
                     change, own = _remove(
-                        module_start[out], module_start[out + 1], selects, ask, device, latency_ms, places,
-                        load, capacity, now, cost, latency_price, saved,
-                    )  # fmt: skip
+                        module_start[out], module_start[out + 1], ask, device, places, load, capacity, now, cost, saved
+                    )
                     gain -= weight[out] + own
                     rise += change
                 draw = _next(draw)
@@ -224,7 +189,7 @@ def anneal(
                     into = off[_below(draw, n_off)]
                     change, own, draw = _insert(
                         module_start[into], module_start[into + 1], selects, ask, choice_start, device,
-                        latency_ms, bound_ms[into], places, load, capacity, now, cost, latency_price, draw,
+                        latency_ms, bound_ms[into], places, load, capacity, now, cost, draw,
                     )  # fmt: skip
                     gain += weight[into] - own
                     rise += change
@@ -251,7 +216,7 @@ def anneal(
                     slot[out], off[n_off] = n_off, out
                     n_off += 1
                 score += gain
-            if gain > 0 and latency_price == 0 and score > best_score + 1e-9 and _fits(load, capacity):
+            if gain > 0 and score > best_score + 1e-9 and _fits(load, capacity):
                 best_score = score
                 best[:] = places
                 if best_score >= target:

@@ -114,16 +114,10 @@ class Layout:
                 found[t] = tuple(self.device[mine].tolist())
         return found
 
-    def score(self, places: Ints, cost: Floats, latency_price: float) -> float:
-        """Return the weight of the tasks that run, less the cost of their choices and of their pairs' ms."""
-        chosen = self.chosen(places)
-        ms = 0.0
-        for t, devices in chosen.items():
-            selects = self.selects[self.module_start[t] : self.module_start[t + 1]]
-            where = np.array(devices)
-            ms += float(self.latency_ms[np.ix_(where[selects], where[~selects])].sum())
-        weight = float(sum(self.weight[t] for t in chosen))
-        return weight - float(cost[places[places >= 0]].sum()) - latency_price * ms
+    def score(self, places: Ints, cost: Floats) -> float:
+        """Return the weight of the tasks that run, less the cost of their choices."""
+        weight = float(sum(self.weight[t] for t in self.chosen(places)))
+        return weight - float(cost[places[places >= 0]].sum())
 
 
 def _starts(sizes: Sequence[int]) -> Ints:

@@ -102,7 +102,9 @@ def _start(layout: Layout, prices: Prices, allowed: NDArray[np.bool_], running: 
     places = np.where(np.isin(layout.task_of_module, running), prices.pick, -1)
     kept = np.flatnonzero(layout.bonus)
     module = layout.module_of_choice[kept]
-    places[module[places[module] >= 0]] = kept[places[module] >= 0]
+    here = places[module] >= 0
+    places[np.isin(layout.task_of_module, layout.task_of_module[module])] = -1  # without its old place: looked for
+    places[module[here]] = kept[here]
     return np.where(places >= 0, np.cumsum(allowed)[places] - 1, -1).astype(np.int32)
 
 

@@ -21,14 +21,10 @@ import math
 import time
 from dataclasses import dataclass, replace
 
-import pulp
-
 from .anneal import anneal_value
-from .bilp import aim
 from .choices import capacities
 from .greedy import greedy_start
 from .layout import Layout
-from .model import PlacementModel, possible
 from .neighbourhood import improve_near
 from .pack import FREE, HOME, STRICT, Manner, pack_tasks
 from .prices import Cuts
@@ -43,11 +39,8 @@ FEW_TASKS = 300
 LEVELS = 6
 """Values below the bound that are tried for a good answer, before the bound itself is decided."""
 
-KEPT_RUNS = 8
-"""Runs near a placement to keep: the one with the fewest moves counts."""
-
-KEPT_ROUNDS = 6
-"""Small parts of a placement to keep that are placed anew where no run reaches the bound."""
+NEAR_PARTS = 6
+"""Small parts of a placement to keep that are placed anew where a step beyond it fails, or moves have a price."""
 
 EFFORTS = (0.25, 0.5, 1.0, 2.0)
 """Lengths of the annealing runs where values have no steps."""
@@ -71,39 +64,48 @@ MANY_ROUNDS = (
     Round(replace(STRICT, steps=1_000_000, exchange=10), 0.0),
     Round(replace(STRICT, steps=3_000_000), math.inf),
 )
+KEPT_ROUNDS = (Round(HOME, 0.5), Round(replace(HOME, exchange=10), 4.0))
 
 
 def priced(search: Search) -> None:
     """Search for the best placement by prices, local search and integer programs."""
+    lower_moves_and_latency(search, most_value(search))  # 6.
+
+
+def tasks_only(search: Search) -> None:
+    """Search for the most value alone: latencies keep their bounds, and are else what they happen to be."""
+    most_value(search)
+
+
+def most_value(search: Search) -> Layout:
+    """Do steps 1 to 5, and return the problem's layout."""
     greedy_start(search)  # 1.
     begun_s = time.monotonic()
     layout = Layout.of(search, search.choices, capacities(search.problem)).tight()
     search.build_s += time.monotonic() - begun_s
     cuts = Cuts(layout, search)
-    if not search.step:
-        _without_steps(search, layout, cuts)
-    elif search.kept:
-        _near_kept(search, layout, cuts)
+    if search.step:
+        _with_steps(search, layout, cuts)
     else:
-        _from_scratch(search, layout, cuts)
-    lower_moves_and_latency(search, layout, cuts.best)  # 6.
+        _without_steps(search, layout, cuts)
+    return layout
 
 
-def _from_scratch(search: Search, layout: Layout, cuts: Cuts) -> None:
+def _with_steps(search: Search, layout: Layout, cuts: Cuts) -> None:
     few = len(layout.runs) <= FEW_TASKS
+    rounds = KEPT_ROUNDS if search.kept else FEW_ROUNDS if few else MANY_ROUNDS
     cuts.refine(alike=True)  # 2.
     if not few:
-        _reach(search, layout, cuts, search.bound, STRICT, 0)  # 3.
+        _reach(search, layout, cuts, search.bound, rounds[0].manner, 0)  # 3.
     if not search.done:
         cuts.refine(alike=False)  # 4.
-    rounds = FEW_ROUNDS if few else MANY_ROUNDS
     number = 0
     while number < len(rounds) and not search.done and search.left_s:
         bound, now = search.bound, rounds[number]
-        if not _reach(search, layout, cuts, bound, now.manner, 10 * (number + 1)):
-            settled = search.bound < bound or (now.settle_s and settle(search, layout, cuts.best, bound, now.settle_s))
+        if not _reach(search, layout, cuts, bound, now.manner, 10 * (number + 1)) and search.bound == bound:
+            settled = few and now.settle_s and settle(search, layout, cuts.best, bound, now.settle_s)
             if number == 0 and not settled:
-                _below(search, layout, cuts, STRICT if not few else FREE)
+                _below(search, layout, cuts, now.manner)
         number = 0 if search.bound < bound else number + 1  # 5.
 
 
@@ -120,37 +122,13 @@ def _reach(search: Search, layout: Layout, cuts: Cuts, least: float, manner: Man
 
 
 def _below(search: Search, layout: Layout, cuts: Cuts, manner: Manner) -> None:
-    """Look for a good placement a few steps below the bound."""
+    """Look for a good placement a few steps below the bound, near the placement to keep where there is one."""
+    if search.kept:
+        improve_near(search, cuts.best, NEAR_PARTS)
     for level in range(1, LEVELS):
         least = search.bound - level * search.step
         if least <= search.score.value + EPSILON or _reach(search, layout, cuts, least, manner, level):
             return
-
-
-def _near_kept(search: Search, layout: Layout, cuts: Cuts) -> None:
-    for alike in (True, False):
-        if not search.done:
-            cuts.refine(alike)
-    if not search.done:
-        reached = [_reach(search, layout, cuts, search.bound, HOME, run) for run in range(1)]
-        if reached[0]:
-            for run in range(1, KEPT_RUNS):
-                _again(search, layout, cuts, run)
-        else:
-            improve_near(search, cuts.best, KEPT_ROUNDS)
-    _settle_few(search)
-
-
-def _again(search: Search, layout: Layout, cuts: Cuts, run: int) -> None:
-    running = choose_running(search, layout, cuts, search.score.value)
-    if running.tasks is not None and search.left_s:
-        pack_tasks(search, layout, cuts.best, running.tasks, HOME, search.seed * 100 + run)
-
-
-def _settle_few(search: Search) -> None:
-    if search.left_s and not search.done and len(search.problem.tasks) <= FEW_TASKS:
-        model = PlacementModel(search.problem, possible(search.choices), capacities(search.problem))
-        aim(search, model, model.value(search), pulp.LpMaximize, most=True)
 
 
 def _without_steps(search: Search, layout: Layout, cuts: Cuts) -> None:
@@ -158,7 +136,7 @@ def _without_steps(search: Search, layout: Layout, cuts: Cuts) -> None:
     for alike in (True, False):
         cuts.refine(alike)
         if search.kept:
-            improve_near(search, cuts.best, KEPT_ROUNDS)
+            improve_near(search, cuts.best, NEAR_PARTS)
             continue
         for run, effort in enumerate(EFFORTS):
             if search.done or not search.left_s:
@@ -166,6 +144,6 @@ def _without_steps(search: Search, layout: Layout, cuts: Cuts) -> None:
             begun_s = time.monotonic()
             anneal_value(search, layout, cuts.best, min(effort, fits), search.seed * 100 + run)
             fits = effort * search.left_s / max(time.monotonic() - begun_s, 1e-3)
-    _settle_few(search)
-    if not search.done and search.left_s and not search.kept:
+    few = len(layout.runs) <= FEW_TASKS
+    if not search.done and search.left_s and (few or not search.kept):
         settle(search, layout, cuts.best, search.score.value + EPSILON)

@@ -108,7 +108,7 @@ def test_the_same_seed_gives_the_same_placement(algorithm):
 
 
 def test_an_unknown_algorithm_or_solver_is_named():
-    with pytest.raises(PlacementError, match="no algorithm 'magic'; there are priced, bilp"):
+    with pytest.raises(PlacementError, match="no algorithm 'magic'; there are priced, tasks-only, bilp"):
         place(world(), "magic")
     with pytest.raises(PlacementError, match="no solver 'abacus'; there are highs, cbc"):
         place(world(task("a")), "bilp", solver="abacus")
