@@ -67,7 +67,8 @@ class Evaluation:
     drops: dict[str, dict[str, int]] = field(default_factory=dict)
     """By device, what it did not measure, refused or was late for: counters that are not 0."""
     event_to_tag_ms: dict[str, Any] = field(default_factory=dict)
-    """p50, p99 and count of flows that kept sending; `all` the same of all tagged ones; `never` how many were not."""
+    """p50, p99 and count of flows that kept sending; `all` the same of all tagged ones; `in_force` of what the agents
+    say of their tags, whether or not a packet came then; `never`: how many had no tagged packet."""
     tag_times_ms: list[float] = field(default_factory=list)
     """Of each flow that kept sending."""
     explicit_ms: dict[str, Any] = field(default_factory=dict)
@@ -122,7 +123,7 @@ class Evaluator:
             found.rows.append(row)
             found.selected_keys[task] = keys
         times = np.concatenate(tags) if tags else np.zeros((0, 2), np.int64)
-        found.event_to_tag_ms = _tag_times(times)
+        found.event_to_tag_ms = {**_tag_times(times), "in_force": quantiles(self._in_force())}
         found.tag_times_ms = (times[(times[:, 0] >= 0) & (times[:, 1] > 0), 0] / 1e6).tolist()
         found.explicit_ms = quantiles(messages)
         found.notes = self._notes()
@@ -214,6 +215,11 @@ class Evaluator:
             if len(at):
                 told[i] = config.tells.get(self.observations.pairs.name(int(seen.pair[at[0]])), ())
         return told
+
+    def _in_force(self) -> list[int]:
+        """Return the ns from each event to when its tag was in force."""
+        made = [selection for many in self.selections.values() for selection in many]
+        return [s.installed_ns - s.time_ns for s in made if s.installed_ns >= 0]
 
     # packets and devices
 
