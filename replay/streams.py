@@ -16,6 +16,7 @@ from . import stream_kernels as sk
 from .routes import Routes
 from .sites import Sites
 
+WORDS = int(sk.ROW_WORDS)
 PIECE = 1 << 15
 """Packets whose flows are looked up before the unknown ones among them are worked out: few come twice so soon."""
 
@@ -30,21 +31,18 @@ class Streams:
         """
         self.salt = np.uint64(0) if finds_flows else sk.ROUTE_SALT
         size = 1 << (2 * capacity - 1).bit_length()
-        self.table, self.shift = zeroed(size * int(sk.ENTRY_WORDS)), shift_of(size)
-        self.key = np.zeros(size // 2, np.uint64)
-        self.route = np.zeros(size // 2, np.int32)
-        self.rows = 0
+        self.index, self.shift = zeroed(size), shift_of(size)
+        self.rows = zeroed(size // 2 * WORDS)
+        self.streams = 0
 
     def __len__(self) -> int:
-        return self.rows
+        return self.streams
 
     def add(self, key: NDArray[np.uint64], route: NDArray[np.int32], ip_bytes: NDArray[np.uint32]) -> NDArray[np.int32]:
         """Count packets; returns the row of each packet's stream."""
         row = np.empty(len(key), np.int32)
         self._make_room(len(key))
-        self.rows = sk.add(
-            key, route, ip_bytes, self.salt, self.table, self.shift, self.key, self.route, self.rows, row
-        )
+        self.streams = sk.add(key, route, ip_bytes, self.salt, self.index, self.shift, self.rows, self.streams, row)
         return row
 
     def follow(
@@ -78,42 +76,53 @@ class Streams:
         """Follow a piece: first the flows that are known, then the others, which may come several times."""
         unknown = np.empty(len(key) + 1, np.uint32)
         listed = sk.recall(
-            key, p.ip_bytes, routes.path_number, routes.outside, counts, self.table, self.shift,
+            key, p.ip_bytes, routes.path_number, routes.outside, counts, self.index, self.shift, self.rows,
             route, row, unknown, unrouted,
         )  # fmt: skip
         unknown = unknown[:listed]
-        self.rows = sk.meet(
+        self.streams = sk.meet(
             unknown, sites.find(p.src.take(unknown, axis=0)), sites.find(p.dst.take(unknown, axis=0)),
             key, p.src, p.dst, p.src_port, p.dst_port, p.protocol, p.ip_bytes,
             routes.first, routes.count, routes.outside, counts,
-            self.table, self.shift, self.key, self.route, self.rows, route, row, unrouted,
+            self.index, self.shift, self.rows, self.streams, route, row, unrouted,
         )  # fmt: skip
 
     @property
-    def volume(self) -> NDArray[np.int64]:
-        """Packets and bytes (IP length) of each row, shape (rows, 2)."""
-        volume = np.zeros((self.rows, 2), np.int64)
-        sk.volumes(self.table, volume)
-        return volume
+    def key(self) -> NDArray[np.uint64]:
+        """Flow key of each stream."""
+        return self._column(sk.KEY)
+
+    @property
+    def route(self) -> NDArray[np.int32]:
+        """Route of each stream."""
+        return (self._column(sk.ROUTE) & sk.ROUTE_BITS).astype(np.int32)
 
     @property
     def packets(self) -> NDArray[np.int64]:
-        """Packets of each row."""
-        return self.volume[:, 0]
+        """Packets of each stream."""
+        return self._column(sk.PACKETS).view(np.int64)
 
     @property
     def bytes(self) -> NDArray[np.int64]:
-        """Bytes (IP length) of each row."""
-        return self.volume[:, 1]
+        """Bytes (IP length) of each stream."""
+        return self._column(sk.BYTES).view(np.int64)
+
+    @property
+    def volume(self) -> NDArray[np.int64]:
+        """Packets and bytes of each stream, shape (streams, 2)."""
+        return np.stack([self.packets, self.bytes], axis=1)
+
+    def _column(self, word: np.uint64) -> NDArray[np.uint64]:
+        return self.rows[int(word) : self.streams * WORDS : WORDS]
 
     def _make_room(self, more: int) -> None:
         """See that there is room for more streams, in a table that is at most half full."""
-        if self.rows + more > len(self.key):
-            size = 1 << (2 * max(2 * len(self.key), self.rows + more) - 1).bit_length()
-            table = zeroed(size * int(sk.ENTRY_WORDS))
-            sk.move_entries(self.table, table, shift_of(size))
-            self.table, self.shift = table, shift_of(size)
-            self.key, self.route = np.resize(self.key, size // 2), np.resize(self.route, size // 2)
+        if self.streams + more > len(self.index) // 2:
+            size = 1 << (2 * max(len(self.index), self.streams + more) - 1).bit_length()
+            index, rows = zeroed(size), zeroed(size // 2 * WORDS)
+            sk.move_entries(self.index, index, shift_of(size))
+            rows[: self.streams * WORDS] = self.rows[: self.streams * WORDS]
+            self.index, self.shift, self.rows = index, shift_of(size), rows
 
 
 def shift_of(entries: int) -> np.uint64:
