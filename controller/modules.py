@@ -52,6 +52,7 @@ def _selector(
         table=table if (forward or reverse) and not host else 0,
         tells=_by_pair((reach.pair, reach.by_message) for reach in own),
         announces=_by_pair((reach.pair, reach.crossed) for reach in own if mode.heeds_hints),
+        span=_spans(own),
         cpu_percent=spec.cpu_percent if host else 0.0,
     )
 
@@ -67,9 +68,6 @@ def _monitor(task: Task, device: str, found: Iterable[Reach], code: Code | None)
     crossed = [reach for reach in found if device in reach.crossed]
     tagged = _pairs(reach for reach in crossed if device in reach.by_tag)
     reverse = _pairs(reach for reach in found if device in reach.by_reverse_tag)
-    span: dict[str, int] = {}
-    for reach in crossed:
-        span[reach.pair] = max(reach.span, span.get(reach.pair, 0))
     spec = task.monitor
     return MonitorConfig(
         task=task.name,
@@ -80,10 +78,18 @@ def _monitor(task: Task, device: str, found: Iterable[Reach], code: Code | None)
         watches=_pairs(crossed),
         heeds_tag=tagged,
         heeds_reverse_tag=reverse,
-        span=span,
+        span=_spans(crossed),
         code=code if tagged or reverse else None,
         cpu_percent=spec.cpu_percent if device.startswith("h") else 0.0,
     )
+
+
+def _spans(found: Iterable[Reach]) -> Mapping[str, int]:
+    """Return by pair what its flows ask of the network: the most, where its paths differ."""
+    spans: dict[str, int] = {}
+    for reach in found:
+        spans[reach.pair] = max(reach.span, spans.get(reach.pair, 0))
+    return spans
 
 
 def _pairs(found: Iterable[Reach]) -> tuple[str, ...]:

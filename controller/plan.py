@@ -27,10 +27,9 @@ from .modules import heard, monitors, selectors
 from .paths import NextHops, paths_of
 from .placing import Placed, moves, place_tasks
 from .planned import Crossing, Kept, Plan, write_whole
+from .rules import TAG_TABLES
 from .working import without_links
 
-TAG_TABLES = 16
-"""At most so many tasks tag at one switch."""
 NS_PER_S = 1e9
 
 

@@ -12,7 +12,6 @@ rule of ours carries our cookie prefix and, below it, what it is for. Agents' ta
 
 from __future__ import annotations
 
-import itertools
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,8 @@ from ..topologies.addresses import host_mac
 from .planned import Crossing, Plan
 
 SITE, MEASURE, FORWARD = 0, 100, 101
+TAG_TABLES = 16
+"""At most so many tasks tag at one switch."""
 
 COOKIE_SHIFT = 48
 COOKIE_PREFIX = 0x6D7A
@@ -184,11 +185,14 @@ def _site_rules(pair: str, crossing: Crossing, ports: Mapping[str, int]) -> Iter
 
 
 def _tag_rules(tagging: list[int]) -> Iterator[Rule]:
-    """Yield the rules by which packets go on from one tag table to the next, and after the last to MEASURE."""
-    for table, following in itertools.pairwise([*tagging, MEASURE]):
+    """Yield the rules by which packets go on from one tag table to the next, and after the last to MEASURE.
+
+    All tag tables have one, so that a tag rule of an agent that has not heard of a new plan yet leads nowhere else.
+    """
+    for table in range(1, TAG_TABLES + 1):
+        following = min((other for other in tagging if other > table), default=MEASURE)
         yield Rule(table, 0, (), (("goto", following),), cookie_of("pass"))
-    if tagging:
-        yield Rule(MEASURE, 0, (), (("goto", FORWARD),), cookie_of("pass"))
+    yield Rule(MEASURE, 0, (), (("goto", FORWARD),), cookie_of("pass"))
 
 
 def _measure_rule(port: int) -> Rule:

@@ -83,7 +83,7 @@ def test_who_wants_to_see_a_packet_gets_one_copy_and_nobody_else_does() -> None:
 
 def test_without_a_task_forwarding_is_untouched() -> None:
     world = FlowWorld(planned())
-    assert {rule.purpose for rules in world.rules.values() for rule in rules} == {"site", "forward"}
+    assert {rule.purpose for rules in world.rules.values() for rule in rules} == {"site", "pass", "forward"}
     for source, destination in all_pairs():
         for eth_type, dscp in ((IPV4, 46), (IPV6, 10), (IPV4, 0)):
             for journey in world.send(Packet(source, destination, dscp, eth_type)):
