@@ -95,7 +95,8 @@ class Observations:
                 names = names_of(packets[some])
                 at = np.minimum(np.searchsorted(known, names), len(known) - 1)
                 serial[some] = np.where(known[at] == names, numbers[at], NOT_SENT)
-        sent_ns = np.where(serial == NOT_SENT, packets.time_ns, self.sent.time_ns[serial])
+        sent_ns = packets.time_ns.copy()
+        sent_ns[serial != NOT_SENT] = self.sent.time_ns[serial[serial != NOT_SENT]]
         return Seen(device, packets, outgoing, pair, serial, sent_ns)
 
     def write_sent(self, path: Path, without_dscp: bool) -> int:
