@@ -1,8 +1,10 @@
 """A whole live run on real parts (B4 in Mininet, Open vSwitch, Ryu, mosquitto, agents, tcpreplay), and parts killed."""
 
+import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -148,5 +150,57 @@ def test_kill_9_in_the_middle_leaves_nothing_after_clean(tmp_path):
     assert not nothing_left(before)
     clean(lambda text: None, None, False)
     assert nothing_left(before)
+    mine = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True).stdout
+    assert mine == ""
+
+
+def test_open_vswitch_that_crashes_has_its_rules_back_and_measures_on(tmp_path):
+    run = Run(spec_of(20.0), Options(mode="mozart"), tmp_path / "run", say=lambda text: None)
+    crashed: list[float] = []
+    back: list[float] = []
+
+    def rules():
+        return run.operator.status.get(topics.CONTROLLER, {}).get("rules", {})
+
+    def look():
+        now = time.monotonic()
+        if not crashed and all(len(run.reports(device)) >= 2 for device in run.devices):
+            before.update(run.operator.ask("rules")["rules"])
+            crashed.append(now)
+            os.kill(int(Path("/var/run/openvswitch/ovs-vswitchd.pid").read_text()), signal.SIGSEGV)
+        elif crashed and not back and not run.network.unconnected() and now > crashed[0] + 1:
+            back.append(now)
+
+    before: dict[str, int] = {}
+    with run:
+        run.play(look)
+        assert back, run.faults
+        assert run.operator.ask("rules")["rules"] == before
+        run.finish()
+        last = {device: headers(run, device)[-1] for device in run.topology.switches}
+    assert sum(header["counters"]["packets"] for header in last.values()) > 0
+    assert not [note for note in run.faults if "no last report" in note]
+
+
+def test_ten_runs_leave_nothing_behind(tmp_path):
+    before = bridges_there(), interfaces_there()
+    spec = load(
+        {
+            "topology": {"name": "line", "n": 2},
+            "traffic": {"synthetic": "caida-like", "duration_s": 0.2, "packets_per_s": 500, "syn_floods": 0},
+            "tasks": [
+                {
+                    "name": "lossy-flows",
+                    "selector": {"event": "loss", "threshold": 0.02, "min_packets": 5, "at": "source-host"},
+                    "monitor": {"measure": "volume", "at": "path-switches", "memory_entries": 64},
+                }
+            ],
+        }
+    )
+    for number in range(10):
+        with Run(spec, Options(), tmp_path / f"run-{number}", say=lambda text: None) as run:
+            assert not nothing_left(before)
+        assert nothing_left(before)
+        assert not run.record.problems
     mine = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True).stdout
     assert mine == ""
