@@ -38,7 +38,8 @@ class Manner:
     cold: float
 
 
-STRICT = Manner(400_000, 0, 10.0, 0.03, 0.001)
+STRICT = Manner(200_000, 0, 10.0, 0.03, 0.001)
+HARDER = Manner(400_000, 0, 30.0, 0.1, 0.003)
 """For many tasks: the tasks are right, and small steps find the places."""
 
 FREE = Manner(400_000, 30, 3.0, 0.3, 0.03)

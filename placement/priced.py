@@ -26,7 +26,7 @@ from .choices import capacities
 from .greedy import greedy_start
 from .layout import Layout
 from .neighbourhood import improve_near
-from .pack import FREE, HOME, STRICT, Manner, pack_tasks
+from .pack import FREE, HARDER, HOME, STRICT, Manner, pack_tasks
 from .prices import Cuts
 from .running import choose_running
 from .search import EPSILON, Search
@@ -38,6 +38,12 @@ FEW_TASKS = 300
 
 LEVELS = 6
 """Values below the bound that are tried for a good answer, before the bound itself is decided."""
+
+CHOICES = 6
+"""Choices of tasks that are tried for a value, as long as the one before is proved not to fit."""
+
+STARTS = 3
+"""Random starts to find places for a choice of tasks."""
 
 NEAR_PARTS = 6
 """Small parts of a placement to keep that are placed anew where a step beyond it fails, or moves have a price."""
@@ -61,8 +67,8 @@ FEW_ROUNDS = (
 )
 MANY_ROUNDS = (
     Round(STRICT, 0.0),
-    Round(replace(STRICT, steps=1_000_000, exchange=10), 0.0),
-    Round(replace(STRICT, steps=3_000_000), math.inf),
+    Round(HARDER, 0.0),
+    Round(replace(HARDER, steps=2_000_000), math.inf),
 )
 KEPT_ROUNDS = (Round(HOME, 0.5), Round(replace(HOME, exchange=10), 4.0))
 
@@ -103,7 +109,9 @@ def _with_steps(search: Search, layout: Layout, cuts: Cuts) -> None:
     while number < len(rounds) and not search.done and search.left_s:
         bound, now = search.bound, rounds[number]
         if not _reach(search, layout, cuts, bound, now.manner, 10 * (number + 1)) and search.bound == bound:
-            settled = few and now.settle_s and settle(search, layout, cuts.best, bound, now.settle_s)
+            settled = (
+                (few or not search.kept) and now.settle_s and settle(search, layout, cuts.best, bound, now.settle_s)
+            )
             if number == 0 and not settled:
                 _below(search, layout, cuts, now.manner)
         number = 0 if search.bound < bound else number + 1  # 5.
@@ -111,14 +119,21 @@ def _with_steps(search: Search, layout: Layout, cuts: Cuts) -> None:
 
 def _reach(search: Search, layout: Layout, cuts: Cuts, least: float, manner: Manner, run: int) -> bool:
     """Look for a placement of the value `least`; tighten the bound where it is proved that there is none."""
-    if search.done or not search.left_s:
-        return search.done
-    running = choose_running(search, layout, cuts, least)
-    if running.impossible:
-        search.tighten(least - search.step)
-    if running.tasks is None:
-        return False
-    return pack_tasks(search, layout, cuts.best, running.tasks, manner, search.seed * 100 + run)
+    for again in range(CHOICES):
+        if search.done or not search.left_s:
+            return search.done
+        running = choose_running(search, layout, cuts, least)
+        if running.impossible:
+            search.tighten(least - search.step)
+        if running.tasks is None:
+            return False
+        for start in range(STARTS):
+            seed = ((search.seed * 100 + run) * CHOICES + again) * STARTS + start
+            if pack_tasks(search, layout, cuts.best, running.tasks, manner, seed):
+                return True
+        if not cuts.exclude(running.tasks):
+            return False
+    return False
 
 
 def _below(search: Search, layout: Layout, cuts: Cuts, manner: Manner) -> None:

@@ -13,7 +13,7 @@ choice of devices, that is nearly the best. Then a price for each device, near t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import highspy
 import numpy as np
@@ -35,6 +35,13 @@ BOX = 1.5
 
 CLOSE = 0.02
 """Stop when the next round could lower the bound by less than this share of the smallest weight."""
+
+
+DEAREST = 4.0
+"""What tasks are worth, in their weights, when it is asked whether some of them fit together."""
+
+BROKEN = 1e-7
+"""Share of a row's right side by which it must be broken to be believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +123,28 @@ class Cuts:
 
     def refine(self, alike: bool) -> None:
         """Lower the bound as far as planes can (with `alike`, by equal prices), and tighten the search's."""
+        self._lower(alike)
+        self.search.tighten(self.best.bound - self.search.offset)
+
+    def exclude(self, tasks: NDArray[np.int64]) -> bool:
+        """Add a row that these tasks together break, where they do not even fit in parts; tell whether there is one.
+
+        Were every one of them worth more than it can cost, and no other there, then the bound would be the weight of
+        all: a lower bound comes from prices at which they cost more than all capacity is worth.
+        """
+        runs = np.zeros_like(self.layout.runs)
+        runs[tasks] = True
+        alone = Cuts(replace(self.layout, runs=runs, weight=DEAREST * self.layout.weight), self.search)
+        alone.add(appraise(alone.layout, DEAREST * self.best.unit, self.search.move_price))
+        alone._lower(alike=False)
+        prices = appraise(self.layout, alone.best.unit, self.search.move_price)
+        worth = float((prices.unit * self.layout.capacity).sum())
+        if prices.cheapest[tasks].sum() <= worth * (1 + BROKEN):
+            return False
+        self.rows.append((worth, prices.cheapest))
+        return True
+
+    def _lower(self, alike: bool) -> None:
         step = self.search.step or float(self.layout.weight.min(initial=1.0))
         master = _Master(self.layout.capacity, alike)
         for plane in self.planes:
@@ -126,7 +155,6 @@ class Cuts:
                 break
             self.add(appraise(self.layout, unit, self.search.move_price))
             master.add(*self.planes[-1])
-        self.search.tighten(self.best.bound - self.search.offset)
 
 
 class _Master:
