@@ -116,9 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "mozart":
             raise
-        say(
-            f"the Python package {error.name} is not installed; run scripts/setup (for live runs: sudo scripts/setup live)"
-        )
+        say(f"the Python package {error.name} is not installed; run scripts/setup (live runs: sudo scripts/setup live)")
         return FAILED
     except KeyboardInterrupt:
         say("stopped by Ctrl-C")

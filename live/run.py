@@ -249,7 +249,8 @@ class Run:
         if self.stop.is_set():
             players.stop()
             self.note("stopped early by Ctrl-C")
-        self.played = players.results()
+        else:
+            self.played = players.results()
 
     def finish(self) -> None:
         """Step 5."""
