@@ -45,6 +45,8 @@ class BusLink:
         """Messages that no handler could use."""
         self.connected = False
         self._outgoing: deque[tuple[str, bytes, int, bool]] = deque()
+        self._retained: dict[str, bytes] = {}
+        """Said again with every connection: a broker that was killed may have lost what it had not written down."""
         client = mqtt.Client(
             mqtt.CallbackAPIVersion.VERSION2, client_id=user, clean_session=False, manual_ack=True
         )  # fmt: skip
@@ -56,7 +58,10 @@ class BusLink:
 
     def publish(self, topic: str, payload: str | bytes, *, qos: int = 1, retain: bool = False) -> None:
         """Queue a message; it is sent when the broker is there."""
-        self._outgoing.append((topic, payload.encode() if isinstance(payload, str) else payload, qos, retain))
+        content = payload.encode() if isinstance(payload, str) else payload
+        if retain:
+            self._retained[topic] = content
+        self._outgoing.append((topic, content, qos, retain))
         if self.connected:
             self._send()
 
@@ -94,6 +99,8 @@ class BusLink:
         self.connected = True
         for topic in self.handlers:
             client.subscribe(topic, qos=1)
+        self._outgoing = deque(each for each in self._outgoing if each[0] not in self._retained)
+        self._outgoing.extend((topic, content, 1, True) for topic, content in self._retained.items())
         self._send()
 
     def _on_subscribe(self, client: mqtt.Client, data: Any, mid: int, reasons: Any, properties: Any) -> None:

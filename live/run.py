@@ -44,7 +44,7 @@ from .ports import free_port
 from .processes import Process
 from .record import Record
 from .report import LiveResult
-from .traffic import RATE_PPS, Played, Players, Traffic, split
+from .traffic import RATE_PPS, Played, Players, Traffic, sent_figures, split
 from .view import View
 from .waiting import until
 
@@ -314,6 +314,10 @@ class Run:
                 self.note("moved: {task} {module}: {source} -> {to}".format(**move))
         self._down = down
 
+    def sent_figures(self) -> dict[str, Any]:
+        """Return what there was to be sent, and what the senders say of it."""
+        return {**self.traffic.to_dict(), "played": sent_figures(self.played)}
+
     def link_drops(self) -> dict[str, int]:
         """Return how many packets lossy links have dropped on purpose, by link."""
         return self.emulation.dropped() if self.emulation else {}
@@ -367,6 +371,6 @@ def live(spec: Spec, options: Options, folder: Path, say: Say, stop: threading.E
     replayed = evaluator.replayed() if options.observe and evaluation.packets["sent"] else None
     problems = run.record.problems
     return LiveResult(
-        run.topology, evaluation, replayed, rules, run.traffic.to_dict(), run.unemulated, plan.refused,
+        run.topology, evaluation, replayed, rules, run.sent_figures(), run.unemulated, plan.refused,
         [*run.faults, *problems], drops, clean=not problems,
     )  # fmt: skip
