@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from mozart.replay.sites import HashSites
 from mozart.replay.task_replay import TaskReplay
 from mozart.replay.vocabulary import load
 from mozart.topologies.catalogue import load as load_topology
+from mozart.topologies.topology import Topology
 from mozart.traces.keys import flow_keys
 from mozart.traces.packets import PacketBatch, address_words, concatenate
 from mozart.traces.reader import read
@@ -31,7 +33,7 @@ from mozart.traces.writer import PcapWriter
 
 SECOND_NS = 10**9
 TOPOLOGY = {"name": "b4"}
-TASKS = [
+TASKS: list[dict[str, Any]] = [
     {
         "name": "lossy-flows",
         "selector": {"event": "loss", "threshold": 0.02, "min_packets": 5, "at": "source-host", "hold_s": 1.5},
@@ -61,7 +63,7 @@ def spec_of(tasks=TASKS, epoch_s=2.0, topology=TOPOLOGY):
     return load(document)
 
 
-def packets_for(topology) -> PacketBatch:
+def packets_for(topology: Topology) -> PacketBatch:
     """Synthetic packets that go from one host to another, eight seconds of them."""
     options = SynthOptions(duration_s=8, packets_per_s=2500, seed=5, **TRAFFIC)  # type: ignore[arg-type]
     batch = concatenate([b.copy() for b in Synthesizer(options)])
