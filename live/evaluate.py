@@ -71,6 +71,8 @@ class Evaluation:
     say of their tags, whether or not a packet came then; `never`: how many had no tagged packet."""
     tag_times_ms: list[float] = field(default_factory=list)
     """Of each flow that kept sending."""
+    in_force_ms: list[float] = field(default_factory=list)
+    """Of each selection with a tag."""
     explicit_ms: dict[str, Any] = field(default_factory=dict)
     devices: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By device: packets measured, CPU in percent, measured and as the placement assumed, memory, gaps."""
@@ -123,7 +125,9 @@ class Evaluator:
             found.rows.append(row)
             found.selected_keys[task] = keys
         times = np.concatenate(tags) if tags else np.zeros((0, 2), np.int64)
-        found.event_to_tag_ms = {**_tag_times(times), "in_force": quantiles(self._in_force())}
+        in_force = self._in_force()
+        found.event_to_tag_ms = {**_tag_times(times), "in_force": quantiles(in_force)}
+        found.in_force_ms = [taken / 1e6 for taken in in_force]
         found.tag_times_ms = (times[(times[:, 0] >= 0) & (times[:, 1] > 0), 0] / 1e6).tolist()
         found.explicit_ms = quantiles(messages)
         found.notes = self._notes()

@@ -104,10 +104,12 @@ def _lines(result: LiveResult) -> list[str]:
         f"{packets.get('tagged', 0):,} tagged, {packets.get('arrived_tagged', 0):,} arrived with a tag"
     ]
     times = found.event_to_tag_ms
-    if times.get("count"):
+    if times.get("in_force", {}).get("count"):
         lines.append(
-            f"from event to tag: {_ms(times)} of {times['count']:,} flows that kept sending; {_ms(times['all'])} of all"
+            f"from event to tag in force: {_ms(times['in_force'])} of {times['in_force']['count']:,} selections"
         )
+    if times.get("count"):
+        lines.append(f"to the first tagged packet: {_ms(times)} of {times['count']:,} flows that kept sending")
     if found.explicit_ms.get("count"):
         lines.append(f"explicit messages: {_ms(found.explicit_ms)} of {found.explicit_ms['count']:,}")
     for device, counts in found.drops.items():
