@@ -23,6 +23,9 @@ DEAR = (0.05, 1000.0)
 TRIES = 8
 """Modules of another device that a module is tried against."""
 
+STEPS_A_SECOND = 1e6
+"""A low guess of the speed, so that a time limit is kept."""
+
 LEAST_PRICE = (0.3, 0.1)
 """A price is at least this share of the highest, and of a mean weight for a mean module, where overload is weighed."""
 
@@ -85,7 +88,7 @@ def pack_tasks(
         chosen,
         np.flatnonzero(idle),
         places,
-        manner.steps,
+        int(min(manner.steps, STEPS_A_SECOND * search.left_s)),
         TRIES,
         manner.exchange,
         manner.hot * unit_weight,

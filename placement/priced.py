@@ -36,8 +36,8 @@ from .settle import settle
 FEW_TASKS = 300
 """Tasks up to which the integer program is soon asked, and tasks are exchanged while they are packed."""
 
-LEVELS = 6
-"""Values below the bound that are tried for a good answer, before the bound itself is decided."""
+VALUE_SHARE = 0.9
+"""Share of the time limit after which the value is left as it is, so that the second aims have some time."""
 
 CHOICES = 6
 """Choices of tasks that are tried for a value, as long as the one before is proved not to fit."""
@@ -75,7 +75,10 @@ KEPT_ROUNDS = (Round(HOME, 0.5), Round(replace(HOME, exchange=10), 4.0))
 
 def priced(search: Search) -> None:
     """Search for the best placement by prices, local search and integer programs."""
-    lower_moves_and_latency(search, most_value(search))  # 6.
+    limit_s, search.time_limit_s = search.time_limit_s, VALUE_SHARE * search.time_limit_s
+    layout = most_value(search)
+    search.time_limit_s = limit_s
+    lower_moves_and_latency(search, layout)  # 6.
 
 
 def tasks_only(search: Search) -> None:
@@ -137,13 +140,22 @@ def _reach(search: Search, layout: Layout, cuts: Cuts, least: float, manner: Man
 
 
 def _below(search: Search, layout: Layout, cuts: Cuts, manner: Manner) -> None:
-    """Look for a good placement a few steps below the bound, near the placement to keep where there is one."""
+    """Look for a good placement below the bound, near the placement to keep where there is one.
+
+    Twice as many steps below each time, until a value is reached; then half-way between that and what failed.
+    """
     if search.kept:
         improve_near(search, cuts.best, NEAR_PARTS)
-    for level in range(1, LEVELS):
-        least = search.bound - level * search.step
-        if least <= search.score.value + EPSILON or _reach(search, layout, cuts, least, manner, level):
+    bound, failed, reached = search.bound, 0, 0
+    while search.left_s:
+        level = (failed + reached) // 2 if reached else max(1, 2 * failed)
+        least = bound - level * search.step
+        if level == failed or least <= search.score.value + EPSILON:
             return
+        if _reach(search, layout, cuts, least, manner, level):
+            reached = level
+        else:
+            failed = level
 
 
 def _without_steps(search: Search, layout: Layout, cuts: Cuts) -> None:
