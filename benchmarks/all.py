@@ -18,6 +18,7 @@ BENCHMARKS = {
     "replay.py": ["--packets", "2000000", "--runs", "1"],
     "quality.py": ["--packets", "1000000"],
     "agent.py": ["--packets", "1000000", "--selections", "100", "--seconds", "3"],
+    "placement.py": ["--quick"],
 }
 """Each benchmark, with what makes it quick."""
 
