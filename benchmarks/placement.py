@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def proofs(tasks: int, latency_ms: float, seeds: list[int], limit_s: float) -> N
     times, cpus, gaps, early = [], [], [], []
     for seed in seeds:
         problem = problem_of(tasks, seed, latency_ms)
-        run = timed(lambda p=problem: place(p, "priced", time_limit_s=limit_s))
+        run = timed(partial(place, problem, "priced", time_limit_s=limit_s))
         found: Placement = run.result
         proved = found.status == OPTIMAL
         times.append(found.proved_s if proved and found.proved_s is not None else math.inf)
@@ -172,7 +173,7 @@ def peers(names: list[str], tasks: int, latency_ms: float, seeds: list[int], lim
             continue
         for seed in seeds:
             problem = problem_of(tasks, seed, latency_ms)
-            run = timed(lambda n=name, p=problem: run_peer(n, p, limit_s))
+            run = timed(partial(run_peer, name, problem, limit_s))
             value, proved = run.result
             print(f"    {name}, seed {seed}: {value:g}, {'proved' if proved else 'not proved'}, {run}", flush=True)
 
@@ -200,11 +201,11 @@ def replacing(tasks: int, latency_ms: float, seeds: list[int]) -> None:
         problem = problem_of(tasks + 1, seed, latency_ms)
         before = place(problem.with_tasks(problem.tasks[:-1]), "priced", time_limit_s=LIMIT_S)
         modules = sum(len(task) for task in before.tasks.values())
-        run = timed(lambda p=problem, b=before: place(p, "priced", keep=b.to_json(), time_limit_s=LIMIT_S))
+        run = timed(partial(place, problem, "priced", keep=before.to_json(), time_limit_s=LIMIT_S))
         times.append(run.wall_s)
         shares.append(len(run.result.moves) / modules)
         gone = problem.without_device("s3")
-        lost = timed(lambda p=gone, b=before: place(p, "priced", keep=b.to_json(), time_limit_s=LIMIT_S))
+        lost = timed(partial(place, gone, "priced", keep=before.to_json(), time_limit_s=LIMIT_S))
         there = sum(device == "s3" for task in before.tasks.values() for device in task.values())
         print(
             f"    seed {seed}: one more task: {run.result.value:g} of {run.result.bound:g}, {len(run.result.moves)} of "
