@@ -52,6 +52,8 @@ SETTLE_S = 1.0
 """After the last packet was sent: it is on its way, and so are the messages that it caused."""
 PLAYERS_S = 30.0
 """How much longer than the traffic the senders may take."""
+PLANNING_S = 20.0
+"""What the planner's solver may take at least."""
 MOST_RESTARTS = 5
 """So often parts are started again in one run."""
 
@@ -168,6 +170,7 @@ class Run:
             "spec": self.spec.to_dict(),
             "mode": self.options.mode,
             "epoch_start_ns": far,
+            "time_limit_s": max(PLANNING_S, self.options.patience_s),
             "observations": str(self.folder / "observations") if self.options.observe else None,
         }
         request.write_text(json.dumps(asked))
