@@ -123,7 +123,9 @@ def run_peer(name: str, problem: Problem, limit_s: float) -> tuple[float, bool]:
     model = pairwise(problem)
     options = {"msg": False, "timeLimit": limit_s, "threads": 1}
     model.solve(pulp.PULP_CBC_CMD(**options) if name == "cbc" else pulp.HiGHS(**options))
-    return pulp.value(model.objective) or 0.0, model.sol_status == pulp.LpSolutionOptimal
+    if model.sol_status not in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):
+        return 0.0, False
+    return pulp.value(model.objective), model.sol_status == pulp.LpSolutionOptimal
 
 
 def run_cp_sat(problem: Problem, limit_s: float) -> tuple[float, bool]:

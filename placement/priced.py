@@ -42,8 +42,8 @@ VALUE_SHARE = 0.9
 CHOICES = 6
 """Choices of tasks that are tried for a value, as long as the one before is proved not to fit."""
 
-STARTS = 3
-"""Random starts to find places for a choice of tasks."""
+STARTS, KEPT_STARTS = 3, 10
+"""Random starts to find places for a choice of tasks; near a placement to keep, all of them are made."""
 
 NEAR_PARTS = 6
 """Small parts of a placement to keep that are placed anew where a step beyond it fails, or moves have a price."""
@@ -105,7 +105,7 @@ def _with_steps(search: Search, layout: Layout, cuts: Cuts) -> None:
     rounds = KEPT_ROUNDS if search.kept else FEW_ROUNDS if few else MANY_ROUNDS
     cuts.refine(alike=True)  # 2.
     if not few:
-        _reach(search, layout, cuts, search.bound, rounds[0].manner, 0)  # 3.
+        _reach(search, layout, cuts, search.bound, rounds[0].manner, 0, choices=1)  # 3.
     if not search.done:
         cuts.refine(alike=False)  # 4.
     number = 0
@@ -120,21 +120,27 @@ def _with_steps(search: Search, layout: Layout, cuts: Cuts) -> None:
         number = 0 if search.bound < bound else number + 1  # 5.
 
 
-def _reach(search: Search, layout: Layout, cuts: Cuts, least: float, manner: Manner, run: int) -> bool:
+def _reach(
+    search: Search, layout: Layout, cuts: Cuts, least: float, manner: Manner, run: int, choices: int = CHOICES
+) -> bool:
     """Look for a placement of the value `least`; tighten the bound where it is proved that there is none."""
-    for again in range(CHOICES):
+    for again in range(choices):
         if search.done or not search.left_s:
             return search.done
         running = choose_running(search, layout, cuts, least)
         if running.impossible:
-            search.tighten(least - search.step)
+            search.tighten(search.below(least))
         if running.tasks is None:
             return False
-        for start in range(STARTS):
-            seed = ((search.seed * 100 + run) * CHOICES + again) * STARTS + start
-            if pack_tasks(search, layout, cuts.best, running.tasks, manner, seed):
-                return True
-        if not cuts.exclude(running.tasks):
+        reached = False
+        for start in range(STARTS if not search.kept else KEPT_STARTS):
+            seed = ((search.seed * 100 + run) * CHOICES + again) * KEPT_STARTS + start
+            reached |= pack_tasks(search, layout, cuts.best, running.tasks, manner, seed)
+            if reached and not search.kept:  # near a placement to keep, the start with the fewest moves counts
+                break
+        if reached:
+            return True
+        if again + 1 == choices or not cuts.exclude(running.tasks):
             return False
     return False
 

@@ -116,6 +116,10 @@ class Search:
         self.bound = min(self.bound, bound)
         self._note_proof()
 
+    def below(self, value: float) -> float:
+        """Return the most that placements of less than this value can have."""
+        return (math.ceil(value / self.step - EPSILON) - 1) * self.step if self.step else value
+
     def _note_proof(self) -> None:
         if self.done and self.proved_s is None:
             self.proved_s = time.monotonic() - self.started_s

@@ -41,7 +41,7 @@ def settle(search: Search, layout: Layout, prices: Prices, least: float, limit_s
         found = float(pulp.value(value)) - search.offset
         search.offer(model.chosen())
     if answer.proved:
-        search.tighten(max(found, least - (search.step or EPSILON)))
+        search.tighten(max(found, search.below(least), search.score.value))
     return answer.proved
 
 
