@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import re
+import signal
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -151,6 +153,59 @@ def _solve_highs(
     return Answer(found, proved or infeasible, bound)
 
 
+class _Cbc(pulp.PULP_CBC_CMD):
+    """PuLP's CBC in a process of its own session, so that Ctrl-C reaches it once, and it writes what it has found."""
+
+    def __init__(self, folder: Path, start: bool, **options: Any) -> None:
+        super().__init__(msg=False, warmStart=start, **options)
+        self.folder = folder
+        self.log = ""
+        self.interrupted = False
+
+    def solve_CBC(self, lp: pulp.LpProblem, use_mps: bool = True) -> int:
+        mps, mst, sol = (self.folder / f"model.{kind}" for kind in ("mps", "mst", "sol"))
+        variables, names, rows, _ = lp.writeMPS(str(mps), rename=1)
+        command = [self.path, str(mps)]
+        if lp.sense == pulp.LpMaximize:
+            command.append("-max")
+        if self.optionsDict.get("warmStart"):
+            self.writesol(str(mst), lp, variables, names, rows)
+            command += ["-mips", str(mst)]
+        if self.timeLimit is not None:
+            command += ["-sec", str(self.timeLimit)]
+        for option in (*self.options, *self.getOptions()):
+            command += f"-{option}".split()
+        command += ["-solve" if self.mip else "-initialSolve", "-printingOptions", "all", "-solution", str(sol)]
+        self._run(command)
+        if not sol.exists():
+            lp.assignStatus(pulp.LpStatusNotSolved, pulp.LpSolutionNoSolutionFound)
+            return int(lp.status)
+        status, values, costs, prices, slacks, found = self.readsol_MPS(str(sol), lp, variables, names, rows)
+        lp.assignVarsVals(values)
+        lp.assignVarsDj(costs)
+        lp.assignConsPi(prices)
+        lp.assignConsSlack(slacks, activity=True)
+        lp.assignStatus(status, found)
+        return int(status)
+
+    def _run(self, command: list[str]) -> None:
+        """Run CBC to its end; Ctrl-C asks it to stop, and a second one makes it."""
+        log = self.folder / "log"
+        with log.open("w") as out:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+            )
+            while process.returncode is None:
+                try:
+                    process.wait()
+                except KeyboardInterrupt:
+                    process.send_signal(signal.SIGKILL if self.interrupted else signal.SIGINT)
+                    self.interrupted = True
+        self.log = log.read_text(errors="replace")
+        if process.returncode and not self.interrupted:
+            raise PlacementError(f"the solver CBC ended with status {process.returncode}:\n{self.log[-500:]}")
+
+
 def _solve_cbc(
     model: pulp.LpProblem,
     search: Search,
@@ -160,33 +215,30 @@ def _solve_cbc(
     gap: float,
 ) -> Answer:
     with tempfile.TemporaryDirectory(prefix="mozart-cbc-") as folder:
-        log = Path(folder) / "log"
-        solver = pulp.PULP_CBC_CMD(
-            msg=False,
+        solver = _Cbc(
+            Path(folder),
+            start is not None and not relaxed,
             mip=not relaxed,
-            threads=None,
             gapRel=gap,
             gapAbs=1e-7,
             timeLimit=None if math.isinf(limit_s) else limit_s,
             timeMode="elapsed",
-            warmStart=start is not None and not relaxed,
             options=[f"randomSeed {search.seed % 2**31}"],
-            logPath=str(log),
         )
-        solver.tmpDir = folder
         if start is not None:
             for variable in model.variables():
                 variable.varValue = start.get(variable.name, 0.0)
-        try:
-            model.solve(solver)
-        except KeyboardInterrupt:
-            search.interrupted = True
-            return Answer(False, False, math.inf if model.sense == pulp.LpMaximize else -math.inf)
-        text = log.read_text(errors="replace")
+        model.solve(solver)
+    search.interrupted |= solver.interrupted
     infeasible = model.sol_status == pulp.LpSolutionInfeasible
     proved = model.sol_status == pulp.LpSolutionOptimal
-    found = model.sol_status in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible)
-    return Answer(found, proved or infeasible, _cbc_bound(model, text, proved))
+    found = proved or model.sol_status == pulp.LpSolutionIntegerFeasible or _stopped_with_solution(solver.log)
+    return Answer(found, proved or infeasible, _cbc_bound(model, solver.log, proved))
+
+
+def _stopped_with_solution(log: str) -> bool:
+    """Tell whether CBC was interrupted and had a solution: PuLP knows no word for that."""
+    return "ctrl-c" in log and re.search(r"^Objective value:", log, re.MULTILINE) is not None
 
 
 def _cbc_bound(model: pulp.LpProblem, log: str, proved: bool) -> float:

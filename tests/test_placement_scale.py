@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -166,3 +168,26 @@ def test_modules_on_a_lost_device_move_and_most_others_stay():
     assert after.gap is not None
     assert after.gap < 0.01
     assert there <= len(after.moves) < 0.3 * before.placed_modules
+
+
+@pytest.mark.parametrize("solver", ["highs", "cbc"])
+def test_ctrl_c_keeps_what_the_solver_has_found(solver):
+    """Interrupt an integer program that starts from nothing, once it has had time for a solution."""
+    code = (
+        "import signal, threading, os, sys\n"
+        "from mozart.placement.choices import capacities\n"
+        "from mozart.placement.model import PlacementModel, possible\n"
+        "from mozart.placement.search import Search\n"
+        "from mozart.placement.solvers import solve\n"
+        "from mozart.tests.test_placement_scale import on_b4\n"
+        "search = Search(on_b4(100, 2), solver=sys.argv[1], time_limit_s=60)\n"
+        "model = PlacementModel(search.problem, possible(search.choices), capacities(search.problem))\n"
+        "model.program.setObjective(model.weight())\n"
+        "threading.Timer(6.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
+        "answer = solve(model.program, search)\n"
+        "print(search.interrupted or answer.proved, answer.found and search.offer(model.chosen()), answer.bound)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, solver], capture_output=True, text=True, timeout=90)
+    stopped, offered, bound = ended.stdout.split()
+    assert (stopped, offered) == ("True", "True"), ended.stderr
+    assert float(bound) < 100
