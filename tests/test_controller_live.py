@@ -31,6 +31,7 @@ from mozart.bus.messages import pack
 from mozart.controller.launcher import main as launcher
 from mozart.controller.planned import Plan, load_plan
 from mozart.controller.rules import forward_bit, tables_of
+from mozart.live.network import ovs_runs, start_ovs
 from mozart.topologies.addresses import host_mac, interfaces, measure_port
 from mozart.topologies.topology import Link, Topology
 
@@ -51,13 +52,17 @@ def _lacks() -> str:
     absent = [name for name in ("ryu", "eventlet", "paho") if importlib.util.find_spec(name) is None]
     if absent:
         return f"Python packages {', '.join(absent)} not installed"
-    if subprocess.run(["ovs-vsctl", "--timeout=5", "show"], capture_output=True).returncode:
-        return "Open vSwitch is not running"
     return ""
 
 
 LACKS = _lacks()
 pytestmark = pytest.mark.skipif(bool(LACKS), reason=LACKS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def switches_run() -> None:
+    if not LACKS and not ovs_runs():
+        start_ovs()
 
 
 def sh(*command: str | int) -> str:
