@@ -236,7 +236,7 @@ def against_decompressor(path: Path, folder: Path, runs: int) -> list[Row]:
     """Time a .pcap.gz from file to table, and its decompressor alone."""
     from isal import igzip
 
-    short, packets = prefix(path, 2_000_000, folder)
+    short, packets = prefix(path, 5_000_000, folder)
     pressed = folder / "first.pcap.gz"
     with short.open("rb") as plain, igzip.open(pressed, "wb") as out:
         shutil.copyfileobj(plain, out, 1 << 20)

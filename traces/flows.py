@@ -22,8 +22,8 @@ FULL_SHARE = 0.6
 ROWS_A_PIECE = 1 << 16
 MOVED_WORDS = 1 << 20
 """How much of a table is moved to a larger one before it is given back: both never stand whole in memory."""
-FEW_SLOTS_LOG2 = 20
-"""Up to this size the table grows fourfold, and then twofold, so that little memory is wasted."""
+FEW_SLOTS_LOG2 = 22
+"""Up to this size (128 MiB) the table grows fourfold, and then twofold, so that little memory is wasted."""
 
 
 class FlowTable:
