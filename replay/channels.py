@@ -64,49 +64,56 @@ class Channels:
             (d for r in whole for d in (*on_path(r.path, self.monitor_at), *beside_path(r.path, self.monitor_at))),
         )
         self._refuse_nothing(topology.name)
-        w = {device: i for i, device in enumerate(self.selectors)}
-        m = {device: i for i, device in enumerate(self.monitors)}
-        self.where = np.full(len(routes), NOWHERE, np.int32)
-        self.reverse_where = np.full(len(routes), NOWHERE, np.int32)
-        crossed, reached, reverse_reached = [], [], []
-        for number, route in enumerate(routes.all):
-            devices = route.devices
-            selector = self._selector(route)
-            monitors = [d for d in on_path(route.path, self.monitor_at) if d in devices]
-            downstream = devices[devices.index(selector) :] if selector in devices else ()
-            if selector in devices:
-                self.where[number] = w[selector]
-            crossed.append([m[d] for d in monitors])
-            reached.append([int(d in downstream) for d in monitors])
-            backward = routes.all[route.reverse]
-            opposite = self._selector(backward)
-            upstream: list[int] = []
-            if opposite in devices:
-                after = devices[devices.index(opposite) :]
-                before = backward.devices[: backward.devices.index(opposite)]
-                upstream = [m[d] for d in on_path(backward.path, self.monitor_at) if d in after and d in before]
-                if upstream:
-                    self.reverse_where[number] = w[opposite]
-            reverse_reached.append(upstream)
-        self.crossed = Lists.of(crossed)
+        self._number = {device: number for number, device in enumerate(self.monitors)}
+        forward = [self._forward(route) for route in routes.all]
+        self.where = np.array([selector for selector, _, _ in forward], np.int32)
+        """The selector that watches each route, or NOWHERE."""
+        self.crossed = Lists.of([crossed for _, crossed, _ in forward])
         """Monitors that a packet on the route crosses."""
-        self.reached = Lists.of(reached)
+        self.reached = Lists.of([reached for _, _, reached in forward])
         """For each of them: 1 where it stands behind the selector, so that the tag reaches it."""
-        self.reverse_reached = Lists.of(reverse_reached)
+        backward = [self._backward(route, routes.all[route.reverse]) for route in routes.all]
+        self.reverse_where = np.array([selector for selector, _ in backward], np.int32)
+        """The selector that tags the packets of each route for the flows that they answer, or NOWHERE."""
+        self.reverse_reached = Lists.of([reached for _, reached in backward])
         """Monitors of the reverse flow that a reverse tag, set on this route, reaches."""
-        whole_path = [on_path(r.path, self.monitor_at) for r in routes.all]
-        besides = [[m[d] for d in beside_path(r.path, self.monitor_at)] for r in routes.all]
+        besides = [self._numbers(beside_path(route.path, self.monitor_at)) for route in routes.all]
         self.beside = Lists.of(besides)
         """Monitors that concern the route's flows and lie on neither path: told by an explicit message."""
-        concerned = [[m[d] for d in on] + beside for on, beside in zip(whole_path, besides, strict=True)]
-        self.span = self._spans(routes, concerned)
+        on_paths = [self._numbers(on_path(route.path, self.monitor_at)) for route in routes.all]
+        self.span = self._spans(routes, [on + beside for on, beside in zip(on_paths, besides, strict=True)])
         """How much of the monitors' memory the flows of a route ask for, wherever a packet is dropped."""
         self.reverse_span = self.span[[route.reverse for route in routes.all]]
-        latency = topology.latency_ms
-        index = topology.index
+        latency_ms, index = topology.latency_ms, topology.index
         self.latency_ns = np.array(
-            [[round(latency[index[a], index[b]] * NS_PER_MS) for b in self.monitors] for a in self.selectors], np.int64
+            [[round(latency_ms[index[a], index[b]] * NS_PER_MS) for b in self.monitors] for a in self.selectors],
+            np.int64,
         ).reshape(len(self.selectors), len(self.monitors))
+
+    def _numbers(self, monitors: Iterable[str]) -> list[int]:
+        return [self._number[device] for device in monitors]
+
+    def _forward(self, route: Route) -> tuple[int, list[int], list[int]]:
+        """Return the selector on a route, the monitors that it crosses, and for each whether the tag reaches it."""
+        selector, devices = self._selector(route), route.devices
+        crossed = [d for d in on_path(route.path, self.monitor_at) if d in devices]
+        if selector not in devices:
+            return NOWHERE, self._numbers(crossed), [0] * len(crossed)
+        behind = devices[devices.index(selector) :]
+        return self.selectors.index(selector), self._numbers(crossed), [int(d in behind) for d in crossed]
+
+    def _backward(self, route: Route, reverse: Route) -> tuple[int, list[int]]:
+        """Return the selector of the reverse route that tags on this one, and the monitors that its tags reach.
+
+        Those lie behind it here and before it there: the flow's own tag does not reach them.
+        """
+        selector = self._selector(reverse)
+        if selector not in route.devices:
+            return NOWHERE, []
+        after = route.devices[route.devices.index(selector) :]
+        before = reverse.devices[: reverse.devices.index(selector)]
+        reached = self._numbers(d for d in on_path(reverse.path, self.monitor_at) if d in after and d in before)
+        return (self.selectors.index(selector) if reached else NOWHERE), reached
 
     def kinds(self) -> set[str]:
         """Return the channels that the task needs: of tag, reverse tag and message."""
