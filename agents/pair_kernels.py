@@ -9,8 +9,8 @@ import numpy as np
 
 from ..kernels import lean_kernel, mix64
 from ..monitors.table_kernels import PACKET, SELECT, TAGGED
-from ..replay.route_kernels import SITE_SALT, below
 from ..traces.key_kernels import SEED, finish, fold
+from ..traces.site_kernels import SITE_SALT, below
 
 SALT = np.uint64(0xD1342543DE82EF95)
 WATCHED, HEEDS_TAG, HEEDS_REVERSE_TAG = 1, 2, 4

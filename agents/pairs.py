@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ..bus.config import DeviceConfig
 from ..errors import BusError
-from ..replay.sites import PrefixSites
 from ..traces.packets import PacketBatch
+from ..traces.sites import PrefixSites
 from .pair_kernels import concerned, pairs_by_hash
 
 

@@ -1,6 +1,6 @@
 """Traffic of a live run: the packets of a task file, split by source host, and played by a tcpreplay in each host.
 
-1. Each packet belongs to the hosts that stand for its two addresses, as in a replay (replay/sites.py). Packets of a
+1. Each packet belongs to the hosts that stand for its two addresses, as in a replay (traces/sites.py). Packets of a
    site to itself and of no site are left out and counted.
 2. Times are stretched so that the mean rate of all hosts together stays at or below what the network carries, or by
    the factor that the user gives.
@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import LiveError, SpecError
-from ..replay.sites import NO_HOST, HashSites, PrefixSites
 from ..tasks import Spec
 from ..topologies.topology import Topology
 from ..traces.formats import open_trace
 from ..traces.packets import PacketBatch
+from ..traces.sites import NO_HOST, HashSites, PrefixSites
 from ..traces.synth import Synthesizer, SynthOptions
 from .frames import MARKER_NS, FrameWriter
 from .network import MTU, Network

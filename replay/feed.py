@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from ..errors import TraceError
 from ..traces.keys import flow_keys
 from ..traces.packets import PacketBatch
+from ..traces.sites import Sites
 from . import route_kernels
 from .crossings import Routed
 from .notices import Notices
 from .routes import Drops, Routes
-from .sites import Sites
 from .streams import Streams
 from .task_replay import EpochEnd, Prepared
 

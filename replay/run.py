@@ -22,6 +22,7 @@ from ..topologies.catalogue import load as load_topology
 from ..topologies.topology import Topology
 from ..traces.formats import open_trace
 from ..traces.packets import PacketBatch
+from ..traces.sites import HashSites, PrefixSites
 from ..traces.synth import Synthesizer, SynthOptions
 from .channels import Channels
 from .feed import BUFFERS, EpochEnd, Feed, ahead, needs_of
@@ -31,7 +32,6 @@ from .outcome import Setting
 from .placed import place_tasks
 from .result import Result
 from .routes import Routes, link_drops
-from .sites import HashSites, PrefixSites
 from .task_replay import TaskReplay
 from .vocabulary import load
 

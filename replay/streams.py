@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from ..traces.memory import zeroed
 from ..traces.packets import PacketBatch
+from ..traces.sites import Sites
 from . import stream_kernels as sk
 from .routes import Routes
-from .sites import Sites
 
 WORDS = int(sk.ROW_WORDS)
 PIECE = 1 << 15

@@ -6,6 +6,8 @@
 3. A packet of a selected flow leaves the device tagged if it comes after that packet and, with a detection delay,
    not before the selection's time plus the delay.
 4. A packet whose reverse flow is selected at the device leaves it with a reverse tag, by the same rule.
+5. Where asked for, what has ended is forgotten: a live device runs for months. Tags and selections stay the same, but
+   for `past`, for which a replay keeps every flow ever selected.
 
 Several delays are kept side by side: bit d of a mask is set where rule 3 holds with the delay number d.
 """
@@ -13,6 +15,7 @@ Several delays are kept side by side: bit d of a mask is set where rule 3 holds 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +37,8 @@ class Tags:
     after: NDArray[np.uint8]
     """The packet's flow is selected by now at some device, whether or not this packet crosses it."""
     past: NDArray[np.uint8]
-    """The same of the flow's first selection, and it stays so: the packet is not from before the event."""
+    """The same of the flow's first selection that is not forgotten, and it stays so: the packet is not from before the
+    event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Selection:
     """That a flow was selected, where and when."""
 
     flow: int
+    """Its number; where selections are forgotten, until more packets are taken."""
     where: int
     time_ns: int
     row: int
@@ -51,11 +56,15 @@ class Selection:
 class Selections:
     """The flows that the selectors of one task have selected."""
 
-    def __init__(self, hold_s: float, delays_ms: tuple[float, ...]) -> None:
-        """Start with none; `delays_ms` are the detection delays that are kept side by side, eight at most."""
+    def __init__(self, hold_s: float, delays_ms: tuple[float, ...], forgets: bool = False) -> None:
+        """Start with none; `delays_ms` are the detection delays that are kept side by side, eight at most.
+
+        With `forgets` memory is in proportion to the selections that last at one time, not to all there ever were.
+        """
         if not 1 <= len(delays_ms) <= MAX_DELAYS:
             raise ValueError(f"between 1 and {MAX_DELAYS} detection delays can be kept, not {len(delays_ms)}")
         self.hold_ns = round(hold_s * 1e9)
+        self.forgets = forgets
         self.delays_ns = np.array([round(d * 1e6) for d in delays_ms], np.int64)
         self.marks = np.zeros(2 * FIRST_ENTRIES, np.uint8)
         """Sixteen bits an entry: that of a flow is set where it was selected, or one that shares the bit was."""
@@ -73,7 +82,7 @@ class Selections:
         self.flow_count = 0
 
     def keys(self) -> NDArray[np.uint64]:
-        """Return the keys of all flows that were selected so far, by number."""
+        """Return the keys of all flows that were selected so far and not forgotten, by number."""
         return self.flows[: self.flow_count]
 
     def select(
@@ -90,6 +99,8 @@ class Selections:
         `reverse_where` is the device that selects for the reverse flow, where this packet crosses it, else -1.
         """
         n = len(key)
+        if self.forgets and n and 2 * self.entries > len(self.flow):
+            self._forget(int(time_ns[0]))
         tags = Tags(*np.zeros((4, n), np.uint8))
         made = np.zeros((int(np.count_nonzero(true)), 4), np.int64)
         taken = selected = 0
@@ -106,7 +117,7 @@ class Selections:
         return tags, [Selection(*(int(v) for v in row)) for row in made[:selected]]
 
     def active_flows(self, start_ns: int, end_ns: int) -> NDArray[np.int32]:
-        """Return the numbers of the flows that are selected at some time in [start, end)."""
+        """Return the numbers of the flows that are selected at some time in [start, end), forgotten ones left out."""
         n = self.entries
         on = (self.since_ns[:n] < end_ns) & (self.last_true_ns[:n] + self.hold_ns >= start_ns)
         return np.unique(self.flow[:n][on])
@@ -120,12 +131,38 @@ class Selections:
         on = (self.where[:n] != sk.ANYWHERE) & (self.last_true_ns[:n] + self.hold_ns >= now_ns)
         return np.stack([self.flow[:n][on], self.where[:n][on], self.since_ns[:n][on]], axis=1).astype(np.int64)
 
+    def _forget(self, now_ns: int) -> None:
+        """Drop what had ended before a time (rule 5); there is room for four times what is left."""
+        n = self.entries
+        kept = np.flatnonzero(self.last_true_ns[:n] + self.hold_ns >= now_ns)
+        flows = self.flow[kept[self.where[kept] == sk.ANYWHERE]]  # a flow lasts as long as it does at any device
+        number = np.zeros(self.flow_count, np.int32)
+        number[flows] = np.arange(len(flows))
+        size = max(1 << max(4 * len(kept) - 1, 0).bit_length(), FIRST_ENTRIES)
+        self.flows = _resized(self.flows[flows], size)
+        self.flow = _resized(number[self.flow[kept]], size)
+        for name in ("where", "first_ns", "since_ns", "last_true_ns"):
+            setattr(self, name, _resized(getattr(self, name)[kept], size))
+        self.entries, self.flow_count = len(kept), len(flows)
+        self._index()
+
     def _grow(self) -> None:
-        """Make room for twice as many entries, in a table that is at most a quarter full."""
+        """Make room for twice as many entries."""
         size = 2 * len(self.flow)
         for name in ("flow", "where", "flows", "first_ns", "since_ns", "last_true_ns"):
-            setattr(self, name, np.resize(getattr(self, name), size))
-        fp, entry = self.fp, self.entry
+            setattr(self, name, _resized(getattr(self, name), size))
+        self._index()
+
+    def _index(self) -> None:
+        """Make the table by which entries are found, at most a quarter full, and the marks anew."""
+        size = len(self.flow)
         self.fp, self.entry = np.zeros(4 * size, np.uint64), np.zeros(4 * size, np.int32)
         self.marks = np.zeros(2 * size, np.uint8)
-        sk.rehash(fp, entry, self.flows, self.flow_count, self.fp, self.entry, self.marks)
+        sk.rehash(self.flow, self.where, self.entries, self.flows, self.fp, self.entry, self.marks)
+
+
+def _resized(column: NDArray[Any], size: int) -> NDArray[Any]:
+    """Return a column with room for so many rows."""
+    made = np.zeros(size, column.dtype)
+    made[: len(column)] = column
+    return made

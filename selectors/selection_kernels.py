@@ -46,15 +46,18 @@ def marked(marks, key):
 
 
 @lean_kernel
-def rehash(fp, entry, flows, flow_count, new_fp, new_entry, new_marks):
-    """Move all fingerprints, and the marks of the flows selected so far, to larger tables."""
-    for i in range(len(fp)):
-        if fp[i] != np.uint64(0):
-            slot = probe(new_fp, fp[i])
-            new_fp[slot] = fp[i]
-            new_entry[slot] = entry[i]
-    for i in range(flow_count):
-        mark(new_marks, flows[i])
+def rehash(flow, at, entries, flows, fp, entry, marks):
+    """Put all entries, and the marks of their flows, into empty tables."""
+    for e in range(entries):
+        key = flows[flow[e]]
+        print_ = key
+        if at[e] == ANYWHERE:
+            mark(marks, key)
+        else:
+            print_ = at_device(key, at[e])
+        slot = probe(fp, print_)
+        fp[slot] = print_
+        entry[slot] = e
 
 
 @lean_kernel

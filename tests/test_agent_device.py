@@ -26,7 +26,6 @@ from mozart.monitors.modes import MODES
 from mozart.monitors.records import Records
 from mozart.monitors.table import Crossings, Table
 from mozart.monitors.table_kernels import PACKET, SELECT, TAGGED
-from mozart.replay.sites import HashSites, PrefixSites
 from mozart.selectors.loss import Loss
 from mozart.selectors.selection import Selections
 from mozart.selectors.selector import Sightings
@@ -47,6 +46,7 @@ from mozart.tests.agent_worlds import (
 )  # fmt: skip
 from mozart.traces.keys import flow_keys
 from mozart.traces.packets import PacketBatch
+from mozart.traces.sites import HashSites, PrefixSites
 
 S = 10**9
 

@@ -20,7 +20,6 @@ from mozart.live.report import LiveResult, tables, write_run
 from mozart.live.selected import Lasting, Selection
 from mozart.monitors.table import Table
 from mozart.replay.run import replay
-from mozart.replay.sites import HashSites
 from mozart.replay.task_replay import TaskReplay
 from mozart.replay.vocabulary import load
 from mozart.topologies.catalogue import load as load_topology
@@ -28,6 +27,7 @@ from mozart.topologies.topology import Topology
 from mozart.traces.keys import flow_keys
 from mozart.traces.packets import PacketBatch, address_words, concatenate
 from mozart.traces.reader import read
+from mozart.traces.sites import HashSites
 from mozart.traces.synth import Synthesizer, SynthOptions
 from mozart.traces.writer import PcapWriter
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mozart.selectors.selection import Selections, Tags
 from mozart.tests.oracle import PlainSelections
+from numpy.typing import NDArray
 
 S = 10**9
 FLOW, OTHER = 11, 12
@@ -92,35 +94,67 @@ def test_there_are_one_to_eight_delays(delays: tuple[float, ...]) -> None:
     seed=st.integers(0, 2**32),
 )
 def test_tags_equal_those_of_a_plain_twin(hold_ms: int, delays: list[float], flows: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    n = 200
+    columns = sightings(np.random.default_rng(seed), 200, flows, true_share=0.2)
+    compare_with_a_twin(Selections(hold_ms / 1000, tuple(delays)), hold_ms, delays, columns, [0, 70, 200])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_to_forget_what_has_ended_changes_no_tag_and_no_selection(seed: int) -> None:
+    columns = sightings(np.random.default_rng(seed), 20_000, 6000, true_share=0.5)
+    forgets = Selections(4.0, (0.0, 1.5), forgets=True)
+    compare_with_a_twin(forgets, 4000, [0.0, 1.5], columns, range(0, 20_001, 250), past=False)
+    assert forgets.flow_count < 2500
+    assert len(np.unique(columns[0][columns[4]])) > 4000
+
+
+def test_memory_follows_the_selections_in_force_and_not_the_days() -> None:
+    selections = Selections(1.0, (0.0,), forgets=True)
+    sizes, rng = [], np.random.default_rng(1)
+    for hour in range(24):  # 2,000 new flows a second, many more in the fifth hour
+        for part in range(4):
+            n = 2000 if hour != 4 else 20_000
+            keys = rng.integers(1, 2**64, n, np.uint64)
+            at = (hour * 3600 + part) * S + np.linspace(0, S - 1, n).astype(np.int64)
+            here = np.zeros(n, np.int32)
+            tags, made = selections.select(keys, here, keys, here, np.ones(n, np.bool_), at)
+            assert len(made) == n and not tags.forward.any()
+            assert selections.keys()[[s.flow for s in made]].tolist() == keys.tolist()
+        sizes.append(sum(column.nbytes for column in vars(selections).values() if isinstance(column, np.ndarray)))
+    assert max(sizes[5:]) == max(sizes[:4]) < sizes[4]
+    assert sizes[5] < 1_500_000
+
+
+def sightings(rng: np.random.Generator, n: int, flows: int, true_share: float) -> tuple[NDArray[Any], ...]:
+    """Random packets: keys, devices, those of the reverse flows, whether the event is true, times."""
     keys = rng.integers(1, 2**64, flows, np.uint64)
     key, back = keys[rng.integers(0, flows, n)], keys[rng.integers(0, flows, n)]
     where, back_where = rng.integers(-1, 2, n).astype(np.int32), rng.integers(-1, 2, n).astype(np.int32)
-    true = (rng.random(n) < 0.2) & (where >= 0)
+    true = (rng.random(n) < true_share) & (where >= 0)
     time_ns = np.cumsum(rng.choice([0, 1, 500_000, 20_000_000], n))
-    selections = Selections(hold_ms / 1000, tuple(delays))
-    columns: Any = (key, where, back, back_where, true, time_ns)
-    parts = [slice(0, 70), slice(70, n)]
-    taken = [selections.select(*(column[part] for column in columns)) for part in parts]
-    forward, reverse, after, past = (
-        np.concatenate([getattr(tags, name) for tags, _ in taken]).tolist()
-        for name in ("forward", "reverse", "after", "past")
-    )
-    made = [(s.where, s.time_ns, int(selections.keys()[s.flow])) for _, some in taken for s in some]
+    return key, where, back, back_where, true, time_ns
+
+
+def compare_with_a_twin(
+    selections: Selections, hold_ms: int, delays: Any, columns: Any, cuts: Any, past: bool = True
+) -> None:
+    """Take packets in parts, and compare tags and selections with those of the plain rules."""
+    key, where, back, back_where, true, time_ns = columns
     twins = [PlainSelections(hold_ms / 1000, delay) for delay in delays]
-    expected = []
-    for i in range(n):
-        now, flow, here = int(time_ns[i]), int(key[i]), (int(key[i]), int(where[i]))
-        there = (int(back[i]), int(back_where[i]))
-        assert forward[i] == mask(t.tags(here, now) for t in twins)
-        assert reverse[i] == mask(t.tags(there, now) for t in twins)
-        assert after[i] == mask(t.tags(flow, now) for t in twins)
-        assert past[i] == mask(t.past(flow, now) for t in twins)
-        if true[i]:
-            new = [(t.event(flow, now), t.event(here, now)) for t in twins]
-            expected += [(here[1], now, flow)] if new[0][1] else []
-    assert made == expected
+    for begin, end in itertools.pairwise(cuts):
+        tags, found = selections.select(*(column[begin:end] for column in columns))
+        made = [(s.where, s.time_ns, int(selections.keys()[s.flow])) for s in found]
+        expected = []
+        for i in range(begin, end):
+            now, flow, here = int(time_ns[i]), int(key[i]), (int(key[i]), int(where[i]))
+            there, row = (int(back[i]), int(back_where[i])), i - begin
+            assert tags.forward[row] == mask(t.tags(here, now) for t in twins)
+            assert tags.reverse[row] == mask(t.tags(there, now) for t in twins)
+            assert tags.after[row] == mask(t.tags(flow, now) for t in twins)
+            assert not past or tags.past[row] == mask(t.past(flow, now) for t in twins)
+            if true[i]:
+                new = [(t.event(flow, now), t.event(here, now)) for t in twins]
+                expected += [(here[1], now, flow)] if new[0][1] else []
+        assert made == expected
 
 
 def mask(bits: Any) -> int:

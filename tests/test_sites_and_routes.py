@@ -16,12 +16,12 @@ from mozart.replay import route_kernels
 from mozart.replay.feed import DROP_SALT
 from mozart.replay.notices import Notices
 from mozart.replay.routes import Routes, link_drops
-from mozart.replay.sites import HashSites, PrefixSites
 from mozart.replay.streams import Streams
 from mozart.tests import oracle
 from mozart.topologies.catalogue import load
 from mozart.traces.keys import flow_keys
 from mozart.traces.packets import PacketBatch, address_words
+from mozart.traces.sites import HashSites, PrefixSites
 
 HOSTS = ("h1", "h2", "h3")
 B4 = load("b4")

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SpecError
-from ..traces.packets import PacketBatch, address_words
-from . import route_kernels
+from . import site_kernels
+from .packets import PacketBatch, address_words
 
 NO_HOST = -1
 
@@ -42,7 +42,7 @@ class HashSites(Sites):
     def find(self, address: NDArray[np.uint64]) -> NDArray[np.int32]:
         """Return the number of the host of each address."""
         host = np.empty(len(address), np.int32)
-        route_kernels.spread(address, self.hosts, host)
+        site_kernels.spread(address, self.hosts, host)
         return host
 
 
@@ -65,7 +65,7 @@ class PrefixSites(Sites):
     def find(self, address: NDArray[np.uint64]) -> NDArray[np.int32]:
         """Return the number of the host of each address, NO_HOST where no prefix holds it."""
         host = np.empty(len(address), np.int32)
-        route_kernels.longest_prefix(address, self.words, self.length, self.host, host)
+        site_kernels.longest_prefix(address, self.words, self.length, self.host, host)
         return host
 
 
