@@ -1,9 +1,10 @@
 """The agent's process: several devices in rounds, from their rings to the bus. `python -m mozart.agents.agent --help`
 
-One thread does the rounds of all devices. Between two rounds it pauses for a multiple of the time that the last one
-took, at least a millisecond and at most four: packets that came meanwhile are taken together, which is what keeps many
-devices with few packets each cheap, and a tag is put within milliseconds all the same. Where a ring is filling up there
-is no pause.
+One thread does the rounds of all devices. In each round all devices first do what has to be quick, so that a tag waits
+for the packets of the others at most; then, for a millisecond, some do what can wait (`device.py` says what is what).
+Between two rounds it pauses for a multiple of the time that the last one took, at least a millisecond and at most four:
+packets that came meanwhile are taken together, which is what keeps many devices with few packets each cheap. Where
+packets come quicker than that suits there is no pause.
 """
 
 from __future__ import annotations
@@ -29,8 +30,12 @@ from .warm_up import warm_up
 
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S, PAUSES = 0.001, 0.004, 2
 IDLE_S = 0.02
-BACKLOG = 0.25
-"""Share of a ring's blocks from which on there is no time to pause."""
+MANY = 8192
+"""Packets of one device in one round from which on there is no time to pause."""
+TEND_S = 0.001
+"""How long a round may go on with what can wait; what was begun is finished."""
+SWITCH_S = 0.0002
+"""How long another thread (the bus has some a device) may keep this one from going on, while both have work."""
 FAREWELL_S = 5.0
 PRIORITY = -10
 """Nice value: that of ovs-vswitchd, so that a tag does not wait for whatever else the machine does."""
@@ -54,6 +59,9 @@ class Agent:
                 device.ring.close()
             raise
         self._stopping = False
+        self._turn = 0
+        self._poll = select.poll()
+        self._polled: tuple[int, ...] = ()
 
     def wake(self) -> None:
         """End the current pause, from any thread or signal handler."""
@@ -73,25 +81,36 @@ class Agent:
         while not self._stopping:
             self._wait(pause_s)
             begun = time.perf_counter()
-            busy = [device.work(time.time_ns()) for device in self.devices]
+            most = max(device.react(time.time_ns()) for device in self.devices)
+            self._tend()
             took_s = time.perf_counter() - begun
-            behind = any(busy) and max(device.ring.backlog() for device in self.devices) > BACKLOG
-            pause_s = 0.0 if behind else min(max(PAUSES * took_s, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
+            pause_s = 0.0 if most >= MANY else min(max(PAUSES * took_s, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
         for device in self.devices:
             device.close(time.time_ns(), remove_tags)
         for link in self.links:
             link.close(FAREWELL_S)
 
+    def _tend(self) -> None:
+        """Let devices do what can wait, each in its turn, until there is nothing more or it has taken long enough."""
+        end = time.perf_counter() + TEND_S
+        for _ in self.devices:
+            tended = self.devices[self._turn].tend(time.time_ns())
+            self._turn = (self._turn + 1) % len(self.devices)
+            if tended and time.perf_counter() >= end:
+                break
+
     def _wait(self, pause_s: float) -> None:
         """Pause, then wait until a device has packets or the bus has said something."""
         time.sleep(pause_s)
-        poll = select.poll()
-        poll.register(self._wake_read, select.POLLIN)
+        descriptors = [self._wake_read]
         for device in self.devices:
-            for descriptor in (device.ring.fileno(), device.tagger.fileno()):
+            descriptors += device.ring.fileno(), device.tagger.fileno()
+        if (wanted := tuple(descriptors)) != self._polled:
+            self._poll, self._polled = select.poll(), wanted
+            for descriptor in wanted:
                 if descriptor >= 0:
-                    poll.register(descriptor, select.POLLIN)
-        for descriptor, _ in poll.poll(IDLE_S * 1000):
+                    self._poll.register(descriptor, select.POLLIN)
+        for descriptor, _ in self._poll.poll(IDLE_S * 1000):
             if descriptor == self._wake_read:
                 os.read(self._wake_read, 4096)
 
@@ -113,6 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     hurry()
     keep()
+    sys.setswitchinterval(SWITCH_S)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, agent.stop)
     agent.run(options.remove_tags)

@@ -1,11 +1,15 @@
 """One device of an agent: its ring, selectors, tagger, monitors and epochs, in rounds.
 
-A round (`work`), on the packets that are ready:
+What has to be quick (`react`), with the packets that are ready:
 
 1. read them from the ring to the columns of a batch that is filled over several rounds;
-2. let the selectors look at them at once, and put the tags of what they select: this is what has to be quick;
-3. let the monitors have them, but only every 50 ms or when the batch is full: a packet's time is in the packet;
-4. at the end of an epoch, by the packets' times or by the clock, report and start the next.
+2. let the selectors look at them at once, and put the tags of what they select. At the end of an epoch, by the packets'
+   times or by the clock, go on in the next; the one that is over is only set aside.
+
+What can wait (`tend`), because a packet's time is in the packet:
+
+3. let the monitors have the packets, every 200 ms or when the batch is full;
+4. report an epoch that is over: its packets to the monitors first, then their records.
 
 The times of the ring are those of the wall clock, so epochs are the same on all devices.
 """
@@ -15,6 +19,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,16 +46,18 @@ from .switch_tagger import SwitchTagger
 from .tagger import Outcome, Tagger
 
 BATCH_PACKETS = 1 << 14
-MEASURE_NS = 50_000_000
+MEASURE_NS = 200_000_000
 GRACE_NS = 20_000_000
 """After the end of an epoch: what was in the ring has been read by then."""
 STATS_NS = 1_000_000_000
 REOPEN_NS = 200_000_000
 UNREAD_NS = 5_000_000
 """Packets that are older have been read from the ring, unless it is behind."""
-SETTLE_S = 0.05
+SETTLE_NS = 50_000_000
 MOST_BATCHES = 8
 """Batches a round, so that one busy device does not keep the others waiting."""
+POLL_NS = 50_000_000
+"""How often a tagger is asked that has nothing open: the other side may have gone."""
 NO_ITEMS = np.empty(0, np.uint64)
 
 log = logging.getLogger("mozart.agent")
@@ -62,6 +69,19 @@ def tagger_of(place: Place) -> Tagger:
         assert place.management is not None
         return SwitchTagger(place.management)
     return HostTagger(place.device, place.interface, place.netns_pid)
+
+
+@dataclass(slots=True)
+class Over:
+    """An epoch that is over, and not reported yet."""
+
+    header: dict[str, Any]
+    """What its report says of it, as far as that is known."""
+    cut: int
+    """Rows of the batch before this one belong to it."""
+    end_ns: int
+    wait_ns: int
+    """Until then, tags that the device has not confirmed are waited for."""
 
 
 class Device:
@@ -86,6 +106,7 @@ class Device:
         self._epoch = 0
         self._done = True
         """Nothing is measured: there is no configuration, or the run is over."""
+        self._over: Over | None = None
         self._batch = PacketBatch.empty(BATCH_PACKETS)
         self._columns = self._batch.columns()
         self._outgoing = np.empty(BATCH_PACKETS, np.uint8)
@@ -95,7 +116,7 @@ class Device:
         """Rows of the batch that are filled, that selectors have seen, that monitors have had."""
         self._serial = 0
         self._skipped = self.ring.skipped.copy()
-        self._measure_at_ns = self._stats_at_ns = self._check_at_ns = self._due_ns = 0
+        self._measure_at_ns = self._stats_at_ns = self._check_at_ns = self._due_ns = self._poll_at_ns = 0
         self._malformed = self._cpu_reported_ns = self._cpu_said_ns = self._lost_ns = 0
         self._totals = counters.zero()
 
@@ -133,6 +154,7 @@ class Device:
 
     def _finish_before(self, config: DeviceConfig, modules: Modules, now_ns: int) -> None:
         """Give the packets so far to the modules as they were, and report what would be lost with the change."""
+        self._report_over()
         if self.config is None or self._done:
             return
         self._measure(self._looked, now_ns)
@@ -157,29 +179,45 @@ class Device:
 
     # rounds
 
-    def work(self, now_ns: int) -> bool:
-        """Do a round; return whether there was anything to do."""
+    def work(self, now_ns: int) -> None:
+        """Do a round, and all that is due."""
+        self.react(now_ns)
+        self.tend(now_ns)
+
+    def react(self, now_ns: int) -> int:
+        """Do what has to be quick (steps 1 and 2); return the number of packets that there were."""
         begun = time.thread_time_ns()
-        busy = self._hear(now_ns)
+        self._hear(now_ns)
+        packets = 0
         for _ in range(MOST_BATCHES):
-            if not self._read():
+            if not (read := self._read()):
                 break
-            busy = True
+            packets += read
             self._look(now_ns)
-        busy |= self._tag(now_ns)
-        if self._filled > self._measured and now_ns >= self._measure_at_ns:
-            self._measure(self._looked, now_ns - UNREAD_NS)
+        self._tag(now_ns)
+        self.cpu_ns += time.thread_time_ns() - begun
+        return packets
+
+    def tend(self, now_ns: int) -> bool:
+        """Do what can wait (steps 3 and 4), as far as it is due; return whether there was something."""
         if not self._done and now_ns >= self._epochs.over_ns(self._epoch) + GRACE_NS and not self.ring.ready:
-            self._measure(self._looked, self._epochs.over_ns(self._epoch))
             self._end_epoch()
+        measure = self._over is None and now_ns >= self._measure_at_ns and self._filled > self._measured
+        over = self._over is not None and (now_ns >= self._over.wait_ns or not self.tagger.waits())
+        if not (measure or over or now_ns >= self._check_at_ns):
+            return False
+        begun = time.thread_time_ns()
+        if over:
+            self._report_over()
+        elif measure:
+            self._measure(self._looked, now_ns - UNREAD_NS)
         if now_ns >= self._check_at_ns:
             self._check(now_ns)
         self.cpu_ns += time.thread_time_ns() - begun
-        return busy
+        return True
 
-    def _hear(self, now_ns: int) -> bool:
-        heard = self.link.heard()
-        for each in heard:
+    def _hear(self, now_ns: int) -> None:
+        for each in self.link.heard():
             if isinstance(each, Told):
                 self._told(each)
                 continue
@@ -190,7 +228,6 @@ class Device:
                 log.error("%s: configuration %d refused: %s", self.place.device, each.revision, error)
                 self.counters["messages_malformed"] += 1
                 self._say_status("running", refused=str(error))
-        return bool(heard)
 
     def _told(self, told: Told) -> None:
         """Pass a message to the monitor of its task."""
@@ -229,11 +266,11 @@ class Device:
                 self._detect(begin, end, now_ns)
             self._looked = end
             if end < self._filled:
-                self._measure(end, over_ns)
                 self._end_epoch()
 
     def _leave_out(self, end: int) -> None:
         """Take rows that are before the first epoch, or after the last."""
+        self._report_over()
         self._looked = self._measured = end
         self._empty_batch()
 
@@ -259,20 +296,18 @@ class Device:
     def _rows(self, begin: int, end: int) -> PacketBatch:
         return PacketBatch(*[column[begin:end] for column in self._columns])
 
-    def _tag(self, now_ns: int) -> bool:
-        """Put, move and end tags, and send messages, as far as they are due."""
-        busy = False
+    def _tag(self, now_ns: int) -> None:
+        """Put, move and end tags, and send messages, as far as they are due; the tags of all tasks first, together."""
         if now_ns >= self._due_ns:
-            for selecting in self.modules.selectors.values():
-                puts, notices, ends = selecting.due(now_ns)
-                self.tagger.put(puts, now_ns)
-                self.tagger.remove(ends)
-                for notice in notices:
-                    self._notify(notice, now_ns)
-                busy |= bool(puts or notices or ends)
+            due = [selecting.due(now_ns) for selecting in self.modules.selectors.values()]
+            self.tagger.put([put for puts, _, _ in due for put in puts], now_ns)
+            self.tagger.remove([tag for _, _, ends in due for tag in ends])
+            for notice in (notice for _, notices, _ in due for notice in notices):
+                self._notify(notice, now_ns)
             self._due_ns = min((s.next_due_ns for s in self.modules.selectors.values()), default=NEVER_NS)
-        self._learn(self.tagger.poll(now_ns))
-        return busy
+        if now_ns >= self._poll_at_ns or self.tagger.waits():
+            self._poll_at_ns = now_ns + POLL_NS
+            self._learn(self.tagger.poll(now_ns))
 
     def _notify(self, notice: Notice, now_ns: int) -> None:
         self.counters["messages_sent"] += 1
@@ -292,7 +327,12 @@ class Device:
                 selecting.learn(outcome)
 
     def _measure(self, end: int, until_ns: int) -> None:
-        """Let the monitors have the rows up to `end`, and the messages before the last row or before `until_ns`."""
+        """Let the monitors have the rows up to `end`, and the messages before the last row or before `until_ns`.
+
+        An epoch that is over is reported before they have any row of the next.
+        """
+        if self._over is not None and end > self._over.cut:
+            self._report_over()
         begin = self._measured
         packets, pair = self._rows(begin, end), self._pair[begin:end]
         if end > begin:
@@ -313,43 +353,63 @@ class Device:
     def _empty_batch(self) -> None:
         if self._measured == self._filled:
             self._filled = self._looked = self._measured = 0
+            if self._over is not None:
+                self._over.cut = 0  # they have had them all
 
     # epochs
 
     def _end_epoch(self) -> None:
-        """Report the epoch, and start the next: the one of the rows that come, or of the clock."""
+        """Set the epoch aside, and start the next: the one of the rows that come, or of the clock."""
         over_ns = self._epochs.over_ns(self._epoch)
         final = over_ns >= self._epochs.end_ns
-        self._report(over_ns, final)
+        self._set_aside(over_ns, final)
         self._epoch += 1
         self._done = final
 
-    def _report(self, end_ns: int, final: bool) -> None:
-        """Send the records, selections and counters since the last report, and start anew."""
-        self._learn(self.tagger.settle(SETTLE_S))
+    def _set_aside(self, end_ns: int, final: bool) -> None:
+        """Take down what was counted, and start counting anew; records and selections are taken when it is reported."""
+        self._report_over()
         self._count_losses()
-        self.counters["dscp_cleaned"] += self.tagger.cleaned()
         if self.ring.lost:
             self._gaps.append([self._lost_ns, end_ns])
             self._lost_ns = end_ns
-        tasks, columns = self._records(self.modules.monitors)
-        for task, selecting in self.modules.selectors.items():
-            tasks.setdefault(task, {})["selector"], found = selecting.report()
-            columns.update(selector_columns(task, found))
-        if self._observed is not None:
-            self._observed.flush()
-        self._send_report(end_ns, final, tasks, columns)
-        for name, value in self.counters.items():
-            self._totals[name] += value
+        header = self._header(end_ns, final)
+        self._over = Over(header, self._looked, end_ns, time.time_ns() + SETTLE_NS)
         self._gaps, self.counters, self._cpu_reported_ns = [], counters.zero(), self.cpu_ns
         self._reported_ns = end_ns
 
+    def _report_over(self, all_made: bool = False) -> None:
+        """Send the records, selections and counters of an epoch that was set aside, where there is one.
+
+        Selections of the next epoch wait for its report, unless `all_made` says that this one is the last.
+        """
+        over = self._over
+        if over is None:
+            return
+        self._over = None
+        self._measure(over.cut, over.end_ns)
+        counted = over.header["counters"]
+        counted["dscp_cleaned"] += self.tagger.cleaned()
+        tasks, columns = self._records(self.modules.monitors)
+        for task, selecting in self.modules.selectors.items():
+            tasks.setdefault(task, {})["selector"], found = selecting.report(NEVER_NS if all_made else over.end_ns)
+            columns.update(selector_columns(task, found))
+        if self._observed is not None:
+            self._observed.flush()
+        self._send_report(over.header, tasks, columns)
+        for name, value in counted.items():
+            self._totals[name] += value
+
+    def _report(self, end_ns: int, final: bool) -> None:
+        """Report what there is, at once."""
+        self._learn(self.tagger.settle(SETTLE_NS / 1e9))
+        self._set_aside(end_ns, final)
+        self._report_over(all_made=True)
+
     def _report_going(self, going: dict[str, Monitoring], now_ns: int) -> None:
         """Send the records of monitors that end within the epoch, in a report of their own."""
-        kept = self.counters, self._gaps
-        self.counters, self._gaps = counters.zero(), []
-        self._send_report(now_ns, False, *self._records(going))
-        self.counters, self._gaps = kept
+        header = self._header(now_ns, final=False) | {"counters": counters.zero(), "gaps": []}
+        self._send_report(header, *self._records(going))
 
     def _records(self, monitors: dict[str, Monitoring]) -> tuple[dict[str, dict[str, Any]], dict[str, NDArray[Any]]]:
         tasks: dict[str, dict[str, Any]] = {}
@@ -360,18 +420,21 @@ class Device:
             monitor.start_epoch()
         return tasks, columns
 
-    def _send_report(
-        self, end_ns: int, final: bool, tasks: dict[str, dict[str, Any]], columns: dict[str, NDArray[Any]]
-    ) -> None:
+    def _header(self, end_ns: int, final: bool) -> dict[str, Any]:
+        """Return what a report says of the epoch so far."""
         assert self.config is not None
-        self._sequence += 1
-        header = {
+        return {
             "device": self.place.device, "revision": self.config.revision, "epoch": self._epoch,
-            "sequence": self._sequence, "start_ns": max(self._epochs.begin_ns(self._epoch), self._reported_ns),
-            "end_ns": end_ns, "final": final, "gaps": self._gaps, "counters": self.counters,
-            "cpu_s": (self.cpu_ns - self._cpu_reported_ns) / 1e9, "memory_bytes": self.memory_bytes, "tasks": tasks,
+            "start_ns": max(self._epochs.begin_ns(self._epoch), self._reported_ns), "end_ns": end_ns, "final": final,
+            "gaps": self._gaps, "counters": self.counters, "cpu_s": (self.cpu_ns - self._cpu_reported_ns) / 1e9,
         }  # fmt: skip
-        self.link.report(header, columns)
+
+    def _send_report(
+        self, header: dict[str, Any], tasks: dict[str, dict[str, Any]], columns: dict[str, NDArray[Any]]
+    ) -> None:
+        self._sequence += 1
+        more = {"sequence": self._sequence, "memory_bytes": self.memory_bytes, "tasks": tasks}
+        self.link.report(header | more, columns)
 
     @property
     def memory_bytes(self) -> int:
@@ -419,7 +482,8 @@ class Device:
         self._count_losses()
         if self._observed is not None:
             self._observed.flush()
-        values = {name: self._totals[name] + value for name, value in self.counters.items()}
+        waiting = counters.zero() if self._over is None else self._over.header["counters"]
+        values = {name: self._totals[name] + waiting[name] + value for name, value in self.counters.items()}
         values["tagged"] = values.pop("tags_installed")
         passed_ns = max(now_ns - self._stats_at_ns + STATS_NS, 1)
         percent = 100 * (self.cpu_ns - self._cpu_said_ns) / passed_ns
@@ -435,6 +499,7 @@ class Device:
         """Report what there is, let go of ring and tags (`remove_tags`: and end them), and say so."""
         self._read()
         self._look(now_ns)
+        self._report_over()
         if not self._done and self.config is not None:
             self._measure(self._looked, now_ns)
             self._report(min(now_ns, self._epochs.end_ns), final=False)

@@ -205,6 +205,10 @@ class HostTagger:
                 element = f"{TABLE} {name} {{ {fields} }}"
                 self._try(f"add element {element}\ndelete element {element}")
 
+    def waits(self) -> bool:
+        """Say whether there are outcomes to tell."""
+        return bool(self._outcomes)
+
     def poll(self, now_ns: int) -> list[Outcome]:
         """Return what became of tags since the last call."""
         outcomes, self._outcomes = self._outcomes, []

@@ -223,9 +223,10 @@ class Selecting:
         self._waiting, self._ends, self._by_tag = [], [], {}
         return tags
 
-    def report(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """Return and forget the selections since the last report: the header's part, and the columns."""
-        made, self._made = self._made, []
+    def report(self, until_ns: int) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return and forget the selections before a time since the last report: the header's part, and the columns."""
+        made = [m for m in self._made if m.time_ns < until_ns]
+        self._made = [m for m in self._made if m.time_ns >= until_ns]
         columns = {name: np.array([_value(m, name) for m in made], kind) for name, kind in COLUMNS.items()}
         for name in ("src", "dst"):
             columns[name] = columns[name].reshape(-1, 2)

@@ -131,6 +131,10 @@ class SwitchTagger:
             hard_timeout_s=seconds, match=match_of(tag, selector.table), instructions=then,
         )  # fmt: skip
 
+    def waits(self) -> bool:
+        """Say whether the switch owes an answer, or there is something to tell."""
+        return bool(self._open or self._outcomes)
+
     def poll(self, now_ns: int) -> list[Outcome]:
         """Read the switch's answers; connect where there is no connection."""
         if self._connection is None:

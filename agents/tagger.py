@@ -84,6 +84,9 @@ class Tagger(Protocol):
     def remove(self, tags: Sequence[Tag]) -> None:
         """End tags now."""
 
+    def waits(self) -> bool:
+        """Say whether `poll` will soon have something to tell."""
+
     def poll(self, now_ns: int) -> list[Outcome]:
         """Return what became of tags since the last call; reconnect where the device was away."""
 

@@ -179,7 +179,7 @@ def test_selections_equal_those_of_a_selector_fed_directly(tmp_path: Path) -> No
 
 @needs_root
 def test_epochs_are_cut_by_the_times_of_packets_and_close_without_any(tmp_path: Path) -> None:
-    start = time.time_ns() + S // 5
+    start = time.time_ns() + S  # by then the network is there
     config = configuration(
         epoch_start_ns=start, epoch_ns=S // 4, end_ns=start + S, mode="none", probability=1.0, monitors=(monitor(),),
         observations=str(tmp_path),
