@@ -365,6 +365,10 @@ class Device:
         self._set_aside(over_ns, final)
         self._epoch += 1
         self._done = final
+        if not final:
+            for selecting in self.modules.selectors.values():
+                selecting.begin_epoch(over_ns)
+            self._due_ns = 0
 
     def _set_aside(self, end_ns: int, final: bool) -> None:
         """Take down what was counted, and start counting anew; records and selections are taken when it is reported."""

@@ -6,12 +6,14 @@
 3. A tag is put until `hold_s` after the event was last true. A little before that time it is looked at again: where the
    event was true since, its time is moved; else it ends.
 4. A selection that is found only when its hold is over is late: counted, and nothing is done about it.
+5. Monitors forget at the end of an epoch what messages have told them, so at the start of the next they are sent those
+   messages again whose selections last.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +28,7 @@ from ..selectors.selection import Selections
 from ..selectors.selector import Sightings
 from ..traces.keys import KEY_KINDS
 from ..traces.packets import PacketBatch
+from .epochs import NEVER_NS
 from .pairs import Pairs
 from .tagger import Outcome, Tag, tag_of
 
@@ -54,6 +57,7 @@ class Notice:
     task: str
     key: int
     time_ns: int
+    """Of the selection; where it is told again, the start of the epoch."""
     kind: str
     """'select' or 'hint'."""
     span: int
@@ -72,6 +76,8 @@ class Made:
     until_ns: int = 0
     """When its tags end, as they were put last."""
     installed_ns: int = NOT_INSTALLED
+    told_ns: int = 0
+    """When messages told of it last."""
 
 
 class Selecting:
@@ -86,7 +92,7 @@ class Selecting:
             self.selector = EVENTS[config.event](1, config.memory_entries, **config.parameters)
         except TypeError as error:
             raise BusError(f"task {config.task}: {error}") from None
-        self._selections = Selections(config.hold_s, (config.detection_delay_ms,))
+        self._selections = Selections(config.hold_s, (config.detection_delay_ms,), forgets=True)
         self._delay_ns = int(self._selections.delays_ns[0])
         self._none_lost = np.zeros(0, np.bool_)
         self._waiting: list[tuple[int, int, Made]] = []
@@ -94,6 +100,10 @@ class Selecting:
         self._ends: list[tuple[int, int, Made]] = []
         """When to look at tags again, a heap."""
         self._by_tag: dict[Tag, Made] = {}
+        self._told: dict[int, Made] = {}
+        """By key, the last selection that monitors were sent a message of."""
+        self._tell_again_ns = NEVER_NS
+        """The start of the epoch for which rule 5 is still to be done."""
         self._made: list[Made] = []
         self._number = 0
         self.late = 0
@@ -150,9 +160,19 @@ class Selecting:
         puts: list[tuple[Tag, int]] = []
         notices: list[Notice] = []
         ends: list[Tag] = []
+        if self._tell_again_ns <= now_ns:  # rule 5
+            for made in self._told.values():
+                if made.told_ns < self._tell_again_ns:
+                    made.told_ns = now_ns
+                    notices.extend(self._notices(made, self._tell_again_ns, self._tells, "select"))
+            self._tell_again_ns = NEVER_NS
         while self._waiting and self._waiting[0][0] <= now_ns:  # rule 2
             made = heapq.heappop(self._waiting)[2]
-            notices.extend(self._notices(made))
+            if made.pair in self._tells:
+                made.told_ns = now_ns
+                self._told[made.key] = made
+            notices.extend(self._notices(made, made.time_ns, self._tells, "select"))
+            notices.extend(self._notices(made, made.time_ns, self._announces, "hint"))
             self._tag(made)
             if made.tags:
                 puts.extend(self._extend(made))
@@ -171,7 +191,13 @@ class Selecting:
     @property
     def next_due_ns(self) -> int:
         """When `due` has something to say, or the largest time."""
-        return min((heap[0][0] for heap in (self._waiting, self._ends) if heap), default=2**63 - 1)
+        return min(self._tell_again_ns, *(heap[0][0] for heap in (self._waiting, self._ends) if heap), NEVER_NS)
+
+    def begin_epoch(self, start_ns: int) -> None:
+        """Have `due` tell again of the selections that last at the start of an epoch, and were told of before it."""
+        self._told = {key: made for key, made in self._told.items() if self._end_ns(made) >= start_ns}
+        if any(made.told_ns < start_ns for made in self._told.values()):
+            self._tell_again_ns = start_ns
 
     def _tag(self, made: Made) -> None:
         """Make the tags of a selection; those of an earlier selection of the flow become its own."""
@@ -197,14 +223,15 @@ class Selecting:
         """Return when the flow's selection is over, as things stand."""
         of = self._selections
         slot = sk.probe(of.fp, np.uint64(sk.at_device(np.uint64(made.key), np.int64(HERE))))
+        if of.fp[slot] == 0:  # it has ended, and is forgotten
+            return max(made.until_ns, made.time_ns + of.hold_ns)
         return int(of.last_true_ns[of.entry[slot]]) + of.hold_ns
 
-    def _notices(self, made: Made) -> Iterable[Notice]:
+    def _notices(self, made: Made, time_ns: int, to: Mapping[int, Iterable[str]], kind: str) -> Iterable[Notice]:
         tells, announces = self._tells.get(made.pair, ()), self._announces.get(made.pair, ())
         span = self.config.span.get(self._pairs.name(made.pair), len({*tells, *announces}))
-        for devices, kind in ((tells, "select"), (announces, "hint")):
-            for device in devices:
-                yield Notice(device, self.config.task, made.key, made.time_ns, kind, span)
+        for device in to.get(made.pair, ()):
+            yield Notice(device, self.config.task, made.key, time_ns, kind, span)
 
     def learn(self, outcome: Outcome) -> None:
         """Take what became of a tag."""
@@ -220,7 +247,8 @@ class Selecting:
     def stop(self) -> list[Tag]:
         """Give the task up here; return its tags, which are to end."""
         tags = list(self._by_tag)
-        self._waiting, self._ends, self._by_tag = [], [], {}
+        self._waiting, self._ends, self._by_tag, self._told = [], [], {}, {}
+        self._tell_again_ns = NEVER_NS
         return tags
 
     def report(self, until_ns: int) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
