@@ -17,7 +17,7 @@ BENCHMARKS = {
     "sample_and_hold.py": [],
     "replay.py": ["--packets", "2000000", "--runs", "1"],
     "quality.py": ["--packets", "1000000"],
-    "agent.py": ["--packets", "1000000", "--selections", "100", "--seconds", "3"],
+    "agent.py": ["--seconds", "2", "--runs", "1", "--no-ramp", "--selections", "100", "--over", "3"],
     "placement.py": ["--quick"],
 }
 """Each benchmark, with what makes it quick."""
