@@ -29,7 +29,7 @@ from .feed import BUFFERS, EpochEnd, Feed, ahead, needs_of
 from .flow_count import FlowCount
 from .link_loads import LinkLoads
 from .outcome import Setting
-from .placed import place_tasks
+from .placed import Placed, place_tasks
 from .result import Result
 from .routes import Routes, link_drops
 from .task_replay import TaskReplay
@@ -71,22 +71,13 @@ def replay(
     modes = _known_modes(mode or tuple(MODES))
     placed = place_tasks(plan, topology, algorithm)
     routes = Routes(topology, plan.topology.ecmp)
-    running = [(number, task) for number, task in enumerate(plan.tasks) if task.name in placed.at]
-    channels = [Channels(task, routes, *placed.at[task.name]) for _, task in running]
-    tasks = [
-        TaskReplay(
-            task, channel, routes, plan.sampling, _settings(task, plan, modes, memory),
-            detection_delay_ms or (task.selector.detection_delay_ms,), plan.loss, plan.seed * 1_000_003 + number,
-        )
-        for (number, task), channel in zip(running, channels, strict=True)
-    ]  # fmt: skip
-    needs = needs_of([_needs(channel) for channel in channels])
+    tasks = _task_replays(plan, placed, routes, modes, memory, detection_delay_ms)
     source, opened = _open(plan)
     with opened:
         feed = Feed(
-            source, routes, _sites(plan, topology), link_drops(routes, plan.loss) if plan.loss else None, needs,
-            plan.sampling.epoch_s, plan.traffic.speed, plan.seed, stop or threading.Event(),
-            epoch_start_ns,
+            source, routes, _sites(plan, topology), link_drops(routes, plan.loss) if plan.loss else None,
+            needs_of([_needs(task.channels) for task in tasks]), plan.sampling.epoch_s, plan.traffic.speed,
+            plan.seed, stop or threading.Event(), epoch_start_ns,
         )  # fmt: skip
         flows, loads = FlowCount(), LinkLoads(routes)
         begin = time.perf_counter()
@@ -97,7 +88,7 @@ def replay(
         trace=_trace_figures(feed, flows, source),
         rows=[row for task in tasks for row in task.rows()],
         located_links=[found for task in tasks for found in task.located_links()],
-        placement={channel.task.name: _modules(channel) for channel in channels},
+        placement={task.task.name: _modules(task.channels) for task in tasks},
         algorithm=placed.algorithm,
         placement_status=placed.status,
         refused=placed.refused,
@@ -109,6 +100,26 @@ def replay(
         selectors={t.task.name: {"selections": len(t.selected_at), "evicted": t.selector.evicted} for t in tasks},
         selected_keys={t.task.name: t.selections.keys().copy() for t in tasks},
     )
+
+
+def _task_replays(
+    plan: Spec,
+    placed: Placed,
+    routes: Routes,
+    modes: Sequence[str],
+    memory: Sequence[int] | None,
+    delays_ms: Sequence[float] | None,
+) -> list[TaskReplay]:
+    """Return the tasks that were placed, ready to take packets; what is random follows from a task's number."""
+    return [
+        TaskReplay(
+            task, Channels(task, routes, *placed.at[task.name]), routes, plan.sampling,
+            _settings(task, plan, modes, memory), delays_ms or (task.selector.detection_delay_ms,), plan.loss,
+            plan.seed * 1_000_003 + number,
+        )
+        for number, task in enumerate(plan.tasks)
+        if task.name in placed.at
+    ]  # fmt: skip
 
 
 def _run(
