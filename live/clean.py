@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ..errors import LiveError, SpecError
 from .record import Recorded, recorded_runs, undo
+from .things import identity
 
 Say = Callable[[str], None]
 
@@ -27,12 +29,12 @@ def clean(say: Say, run: str | None = None, force: bool = False, records: Path |
         if each not in dead:
             say(f"run {each.id} still runs (process {each.owner['pid']}, results in {each.folder}); --force ends it")
     alive = [each for each in runs if each not in dead and each.running]
-    keep = {(thing["kind"], thing["name"]) for each in alive for thing in each.things if thing["kind"] != "process"}
+    keep = {identity(thing) for each in alive for thing in each.things if thing["kind"] != "process"}
     failures = [each.id for each in dead if not _clean_one(each, keep, say)]
     return not failures
 
 
-def _clean_one(run: Recorded, keep: set[tuple[str, str]], say: Say) -> bool:
+def _clean_one(run: Recorded, keep: set[tuple[Any, ...]], say: Say) -> bool:
     undone, problems = undo(run, keep)
     say(f"run {run.id}: {f'removed {len(undone)} things' if undone else 'nothing was left'}")
     for line in undone:

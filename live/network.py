@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ..agents.host_tagger import TABLE
 from ..errors import LiveError
 from ..topologies.addresses import host_mac, interfaces, measure_port
 from ..topologies.topology import Topology
@@ -251,14 +252,16 @@ class MininetNetwork(Network):
 
 
 class GivenNetwork(Network):
-    """A network that somebody else made, from a file of devices as the agents read it; nothing of it is changed.
+    """A network that somebody else made, from a file of devices as the agents read it; it is not taken down.
 
-    Raises LiveError where the file is not such a list, or lacks a switch of the topology, or names a bridge that is
-    not there. A host that it does not name sends nothing and has no agent.
+    What agents will make in it, a table of nftables in each host's namespace, is recorded when it is started. Raises
+    LiveError where the file is not such a list, or lacks a switch of the topology, or names a bridge that is not there.
+    A host that it does not name sends nothing and has no agent.
     """
 
-    def __init__(self, topology: Topology, devices_file: str | Path) -> None:
+    def __init__(self, topology: Topology, devices_file: str | Path, record: Recorder) -> None:
         super().__init__(topology)
+        self.record = record
         self._devices = _read_devices(Path(devices_file))
         named = {device["device"]: device for device in self._devices}
         missing = [switch for switch in topology.switches if switch not in named]
@@ -272,6 +275,12 @@ class GivenNetwork(Network):
             raise LiveError(f"{devices_file}: Open vSwitch has no bridge for {', '.join(absent)}")
         self._bridges = {name: device.get("bridge", name) for name, device in named.items()}
         self.host_pids = {d["device"]: d["netns_pid"] for d in self._devices if d["kind"] == "host"}
+
+    def start(self) -> None:
+        """Record the tables that agents make at hosts; those that are there already are not ours."""
+        family, _, name = TABLE.partition(" ")
+        for pid in dict.fromkeys(self.host_pids.values()):
+            self.record("nft", name, family=family, pid=pid)
 
     def devices(self) -> list[dict[str, Any]]:
         """Return the devices as the file has them."""

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..errors import LiveError
-from .things import KINDS, Thing, described, end_processes, is_there, remove, start_tick
+from .things import KINDS, Thing, described, end_processes, identity, is_there, remove, start_tick
 
 FILE = "record.jsonl"
 MARK = "MOZART_RUN"
@@ -160,11 +160,11 @@ def read_record(path: Path) -> Recorded:
         raise LiveError(f"{path / FILE}: not the record of a run ({error}); look into it, and remove it") from None
 
 
-def undo(run: Recorded, keep: Collection[tuple[str, str]] = ()) -> tuple[list[str], list[str]]:
+def undo(run: Recorded, keep: Collection[tuple[Any, ...]] = ()) -> tuple[list[str], list[str]]:
     """Remove what a run has made and not removed, then its record; return what was removed, and what could not be.
 
     1. End its processes, all together; where its owner is not this process, also the owner, and all that bear its mark.
-    2. Remove the rest, last made first; not what was there before it, nor things (kind, name) in `keep`.
+    2. Remove the rest, last made first; not what was there before it, nor things whose `identity` is in `keep`.
     """
     processes = [thing for thing in run.things if thing["kind"] == "process"]
     if run.owner["pid"] != os.getpid():
@@ -178,7 +178,7 @@ def undo(run: Recorded, keep: Collection[tuple[str, str]] = ()) -> tuple[list[st
     except LiveError as error:
         problems.append(str(error))
     for thing in others:
-        if (thing["kind"], thing["name"]) in keep:
+        if identity(thing) in keep:
             continue
         try:
             if is_there(thing):

@@ -189,7 +189,8 @@ class Run:
         given = self.options.devices
         self.network: Network
         if given:
-            self.network = GivenNetwork(self.topology, given)
+            self.network = GivenNetwork(self.topology, given, self.record)
+            self.network.start()
             self.say(f"using the switches of {given}; they must have the controller tcp:127.0.0.1:{self.port}")
         else:
             self.network = made = MininetNetwork(self.topology, self.port, self.record)

@@ -51,9 +51,16 @@ def remove(thing: Thing) -> None:
         raise LiveError(f"cannot remove {described(thing)}: {error}") from None
 
 
+def identity(thing: Thing) -> tuple[Any, ...]:
+    """Return what says which thing it is: two records of one thing have the same. Not for processes."""
+    return tuple(thing.get(name) for name in ("kind", "name", "family", "pid", "start"))
+
+
 def described(thing: Thing) -> str:
     """Return a thing in words."""
     where = f" ({thing['pid']})" if thing["kind"] == "process" else ""
+    if thing["kind"] == "nft" and thing.get("pid") is not None:
+        where = f" (in the namespace of process {thing['pid']})"
     return f"{thing['kind']} {thing['name']}{where}"
 
 

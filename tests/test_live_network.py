@@ -151,23 +151,26 @@ def test_a_sender_that_fails_says_why(line, tmp_path):
 def test_a_given_network_is_read_from_its_file_and_left_alone(line, tmp_path):
     path = tmp_path / "devices.json"
     path.write_text(json.dumps(line.devices()))
-    with GivenNetwork(line.topology, path) as given:
+    notes = Notes()
+    with GivenNetwork(line.topology, path, notes) as given:
         assert given.devices() == line.devices()
         assert given.host_pids == line.host_pids
         assert given.unconnected() == ["s1", "s2", "s3"]
         assert given.inside("h2") == line.inside("h2")
+        recorded = [(kind, name, more["pid"]) for kind, name, more, _ in notes.lines]
+        assert recorded == [("nft", "mozart", pid) for pid in line.host_pids.values()]
     assert " 0% packet loss" in inside(line, "h1", "ping", "-c", "1", "10.0.0.3").stdout
     path.write_text(json.dumps([d for d in line.devices() if d["device"] not in ("s2", "h1")]))
     with pytest.raises(LiveError, match=r"lacks s2"):
-        GivenNetwork(line.topology, path)
+        GivenNetwork(line.topology, path, notes)
     renamed = [{**d, "bridge": "nowhere"} if d["device"] == "s2" else d for d in line.devices()]
     path.write_text(json.dumps(renamed))
     with pytest.raises(LiveError, match=r"has no bridge for s2"):
-        GivenNetwork(line.topology, path)
+        GivenNetwork(line.topology, path, notes)
     for wrong in ("[", "[1]", '[{"device": "s1", "kind": "switch"}]', "{}"):
         path.write_text(wrong)
         with pytest.raises(LiveError, match=r"devices.json"):
-            GivenNetwork(line.topology, path)
+            GivenNetwork(line.topology, path, notes)
 
 
 def test_open_vswitch_that_does_not_run_is_an_error_that_says_how_to_start_it(machine, monkeypatch):

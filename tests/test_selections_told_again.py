@@ -45,7 +45,7 @@ class World:
         told = {"tells": dict.fromkeys(ALL_PAIRS, ("s7",)), "announces": dict.fromkeys(ALL_PAIRS, ("s9",))}
         given = {"hold_s": 1.5, "code": None, "tags_forward": False, **told, **changes}
         self.pairs = Pairs(configuration())
-        self.selecting = Selecting(selector(**given), self.pairs)
+        self.selecting: Any = Selecting(selector(**given), self.pairs)
         self.selecting.selector = SimpleNamespace(events=lambda seen: np.ones(len(seen.key), np.bool_), evicted=0)
 
     def true(self, now_ns: int, *flows: int) -> None:
