@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from ..bus.config import Code, DeviceConfig, MonitorConfig, SelectorConfig
@@ -18,30 +20,36 @@ from .selecting import Selecting
 HOSTS = ("a", "b")
 PAIRS = ("a>b", "b>a")
 PACKETS = 64
+CODE = Code(1, 1)
 
 
 def warm_up() -> None:
-    """Run every event, measure and key once, on a few packets that stand for nothing."""
+    """Run every event, measure and key once, on a few packets that stand for nothing; one flow of them is selected."""
     rng = np.random.default_rng(0)
     words = rng.integers(1, 1 << 32, (PACKETS, 2), np.uint64)
     columns = {"src": words, "dst": words[::-1], "protocol": np.full(PACKETS, 6), "time_ns": np.arange(PACKETS)}
-    packets = PacketBatch.of(**columns)
+    packets = PacketBatch.of(**columns, payload_bytes=np.ones(PACKETS))
     config = DeviceConfig("a", 0, 0, 10**9, "recent", 1.0, 0, "hash", HOSTS)
-    pairs = Pairs(config)
     pair = np.empty(PACKETS, np.int32)
+    Pairs(dataclasses.replace(config, map="prefix", prefixes={"a": ("::/0",)})).write(packets, pair)
+    pairs = Pairs(config)
     pairs.write(packets, pair)
+    pairs.concerned(pair, np.zeros(pairs.none + 1, np.uint64))
+    one = packets[np.full(PACKETS, np.flatnonzero(pair != pairs.none)[0])]  # sent again and again: the loss event
+    pair_of_one = np.empty(PACKETS, np.int32)
+    pairs.write(one, pair_of_one)
     for kind in KEY_KINDS:
         flow_keys(packets, kind)
     for event, made in EVENTS.items():
         kind = made.default_key
-        selector = SelectorConfig("warm-up", event, kind, 1.0, 0.0, 64, {}, PAIRS)
+        selector = SelectorConfig("warm-up", event, kind, 1.0, 0.0, 64, {}, PAIRS, CODE, tags_forward=True)
         selecting = Selecting(selector, pairs)
         selecting.take(packets, flow_keys(packets, kind), pair, 0)
+        selecting.take(one, flow_keys(one, kind), pair_of_one, 0)
         selecting.due(PACKETS)
-    code = Code(1, 1)
     for mode in MODES:
         for measure in MEASURES:
-            monitor = MonitorConfig("warm-up", measure, "five-tuple", 64, {}, PAIRS, PAIRS, PAIRS, {}, code)
+            monitor = MonitorConfig("warm-up", measure, "five-tuple", 64, {}, PAIRS, PAIRS, PAIRS, {}, CODE)
             device = DeviceConfig("a", 0, 0, 10**9, mode, 1.0, 0, "hash", HOSTS)
             monitoring = Monitoring(monitor, device, pairs)
             monitoring.tell(1, "select", 1, 0)
