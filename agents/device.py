@@ -167,11 +167,14 @@ class Device:
             self._report_going(going, now_ns)
 
     def _start(self, config: DeviceConfig, now_ns: int) -> None:
-        """Find the epoch that it is; what was not seen of it, and of those since the last report, is a gap."""
-        first = self.config is None
+        """Find the epoch that it is; what was not seen of it, and of those since the last report, is a gap.
+
+        Where the end of the run has passed by the time that we hear of it, the last report is still to be made.
+        """
+        first, idle = self.config is None, self._done
         self.config, self._epochs = config, Epochs.of(config)
-        self._epoch = self._epochs.number(now_ns)
-        self._done = now_ns >= self._epochs.end_ns
+        self._epoch = self._epochs.number(min(now_ns, self._epochs.end_ns - 1))
+        self._done = now_ns >= self._epochs.end_ns and (first or idle)
         if first:
             missed_from = max(self._epochs.start_ns, self._reported_ns)
             if missed_from < now_ns:
@@ -427,9 +430,10 @@ class Device:
     def _header(self, end_ns: int, final: bool) -> dict[str, Any]:
         """Return what a report says of the epoch so far."""
         assert self.config is not None
+        start_ns = max(self._epochs.begin_ns(self._epoch), self._reported_ns)
         return {
             "device": self.place.device, "revision": self.config.revision, "epoch": self._epoch,
-            "start_ns": max(self._epochs.begin_ns(self._epoch), self._reported_ns), "end_ns": end_ns, "final": final,
+            "start_ns": min(start_ns, end_ns), "end_ns": end_ns, "final": final,
             "gaps": self._gaps, "counters": self.counters, "cpu_s": (self.cpu_ns - self._cpu_reported_ns) / 1e9,
         }  # fmt: skip
 

@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,48 @@ def test_epochs_are_cut_by_the_times_of_packets_and_close_without_any(tmp_path: 
         records = records_of(columns, "lossy")
         assert records.packets.sum() == (within & crossed).sum()
     assert packets.time_ns.min() >= start and headers[0]["counters"]["packets"] > 0 and headers[0]["gaps"] == []
+
+
+@needs_root
+def test_an_end_that_has_passed_when_it_is_heard_of_makes_the_last_report():
+    config = configuration(epoch_ns=S // 20, monitors=(monitor(),))
+    with at_work(config) as (device, link, a, _):
+        send(device, a, [tcp(i, 1) for i in range(20)])
+        rounds(device, lambda: len(link.reports) >= 3, "some epochs")
+        end_ns = time.time_ns() - S // 10  # in an epoch that has been reported
+        link.incoming.append(replace(config, revision=2, end_ns=end_ns))
+        rounds(device, lambda: link.reports[-1][0]["final"], "the last report")
+        known = len(link.reports)
+        a.send([tcp(i, 1) for i in range(20)])
+        later_ns = time.time_ns() + S // 5
+        rounds(device, lambda: time.time_ns() > later_ns, "some epochs more")
+    assert len(link.reports) == known and link.reports[-1][0]["end_ns"] == end_ns
+    assert link.total("packets") == 20
+
+
+@needs_root
+def test_selections_stand_in_the_report_of_their_epoch_also_where_the_next_has_begun():
+    start = time.time_ns() + S
+    config = configuration(epoch_start_ns=start, epoch_ns=S // 4, end_ns=start + S, selectors=(selector(),))
+    with at_work(config) as (device, link, a, _):
+        rounds(device, lambda: time.time_ns() > start, "the first epoch")
+        flows = iter(range(100_000))
+
+        def worked() -> bool:
+            flow = next(flows)
+            a.send([tcp(flow, s) for s in (1000, 1010, 1000)])
+            device.react(time.time_ns())  # what can wait waits for the next epoch's end at least
+            return time.time_ns() > start + S
+
+        until(worked, "the end of the run")
+        rounds(device, lambda: link.reports and link.reports[-1][0]["final"], "the last report")
+    assert [header["epoch"] for header, _ in link.reports] == [0, 1, 2, 3]
+    for header, columns in link.reports:
+        times = columns["lossy/selector/time_ns"]
+        assert len(times) == header["counters"]["selected"] == header["tasks"]["lossy"]["selector"]["selections"] > 0
+        assert ((times >= header["start_ns"]) & (times < header["end_ns"])).all()
+        assert header["counters"]["packets"] > 0
+    assert link.total("selected") == link.total("tags_installed")
 
 
 @needs_root
