@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mozart.agents.agent import PRIORITY
+from mozart.agents.agent import AUTOGROUP, PRIORITY
 from mozart.agents.netns import network_of
 from mozart.bus import topics
 from mozart.bus.access import write_access
@@ -105,11 +105,11 @@ def on_core(core: int) -> Callable[[], None]:
     """Return what gives a process that begins a core, and the agents' priority before whatever else runs here."""
 
     def settle() -> None:
-        os.setsid()  # where the kernel groups by session, a priority counts within the group, and the group has its own
+        os.setsid()
         os.sched_setaffinity(0, {core % (os.cpu_count() or 1)})
         os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
         with suppress(OSError):
-            Path("/proc/self/autogroup").write_text(str(PRIORITY))
+            AUTOGROUP.write_text(str(PRIORITY))
 
     return settle
 
