@@ -35,7 +35,6 @@ from .epochs import NEVER_NS, Epochs
 from .host_tagger import HostTagger
 from .link import Link, Told
 from .modules import LAST_BIT, Modules
-from .monitoring import Monitoring
 from .observed import Observed
 from .pairs import Pairs
 from .places import Place
@@ -101,6 +100,8 @@ class Device:
         self.cpu_ns = 0
         self._sequence, self._reported_ns = link.last_report()
         self._gaps: list[list[int]] = []
+        self._taken: list[list[int]] = []
+        """Revisions taken since the last report: [revision, time from which packets were treated as it says]."""
         self._observed: Observed | None = None
         self._epochs = Epochs(NEVER_NS, 1)
         self._epoch = 0
@@ -114,7 +115,7 @@ class Device:
         self._keys: dict[str, NDArray[np.uint64]] = {}
         self._filled = self._looked = self._measured = 0
         """Rows of the batch that are filled, that selectors have seen, that monitors have had."""
-        self._serial = 0
+        self._serial = self._seen_ns = 0
         self._skipped = self.ring.skipped.copy()
         self._measure_at_ns = self._stats_at_ns = self._check_at_ns = self._due_ns = self._poll_at_ns = 0
         self._malformed = self._cpu_reported_ns = self._cpu_said_ns = self._lost_ns = 0
@@ -162,9 +163,10 @@ class Device:
         if (self._epochs.start_ns, self._epochs.length_ns) != (after.start_ns, after.length_ns):
             self._report(now_ns, final=False)
             return
-        going = {task: m for task, m in self.modules.monitors.items() if modules.monitors.get(task) is not m}
-        if going:
-            self._report_going(going, now_ns)
+        monitors = {task: m for task, m in self.modules.monitors.items() if modules.monitors.get(task) is not m}
+        selectors = {task: s for task, s in self.modules.selectors.items() if modules.selectors.get(task) is not s}
+        if monitors or selectors:
+            self._report_going(Modules(selectors, monitors), now_ns)
 
     def _start(self, config: DeviceConfig, now_ns: int) -> None:
         """Find the epoch that it is; what was not seen of it, and of those since the last report, is a gap.
@@ -175,6 +177,8 @@ class Device:
         self.config, self._epochs = config, Epochs.of(config)
         self._epoch = self._epochs.number(min(now_ns, self._epochs.end_ns - 1))
         self._done = now_ns >= self._epochs.end_ns and (first or idle)
+        unread_ns = self._seen_ns + 1 if self.ring.ready else max(self._seen_ns + 1, now_ns - UNREAD_NS)
+        self._taken.append([config.revision, now_ns if first else unread_ns])
         if first:
             missed_from = max(self._epochs.start_ns, self._reported_ns)
             if missed_from < now_ns:
@@ -255,6 +259,8 @@ class Device:
 
     def _look(self, now_ns: int) -> None:
         """Let the selectors look at the rows that they have not seen, epoch by epoch."""
+        if self._looked < self._filled:
+            self._seen_ns = int(self._batch.time_ns[self._filled - 1])
         while self._looked < self._filled:
             begin, end = self._looked, self._filled
             times = self._batch.time_ns[begin:end]
@@ -382,7 +388,7 @@ class Device:
             self._lost_ns = end_ns
         header = self._header(end_ns, final)
         self._over = Over(header, self._looked, end_ns, time.time_ns() + SETTLE_NS)
-        self._gaps, self.counters, self._cpu_reported_ns = [], counters.zero(), self.cpu_ns
+        self._gaps, self._taken, self.counters, self._cpu_reported_ns = [], [], counters.zero(), self.cpu_ns
         self._reported_ns = end_ns
 
     def _report_over(self, all_made: bool = False) -> None:
@@ -397,10 +403,7 @@ class Device:
         self._measure(over.cut, over.end_ns)
         counted = over.header["counters"]
         counted["dscp_cleaned"] += self.tagger.cleaned()
-        tasks, columns = self._records(self.modules.monitors)
-        for task, selecting in self.modules.selectors.items():
-            tasks.setdefault(task, {})["selector"], found = selecting.report(NEVER_NS if all_made else over.end_ns)
-            columns.update(selector_columns(task, found))
+        tasks, columns = self._records(self.modules, NEVER_NS if all_made else over.end_ns)
         if self._observed is not None:
             self._observed.flush()
         self._send_report(over.header, tasks, columns)
@@ -413,18 +416,22 @@ class Device:
         self._set_aside(end_ns, final)
         self._report_over(all_made=True)
 
-    def _report_going(self, going: dict[str, Monitoring], now_ns: int) -> None:
-        """Send the records of monitors that end within the epoch, in a report of their own."""
-        header = self._header(now_ns, final=False) | {"counters": counters.zero(), "gaps": []}
-        self._send_report(header, *self._records(going))
+    def _report_going(self, going: Modules, now_ns: int) -> None:
+        """Send the records and selections of modules that end within the epoch, in a report of their own."""
+        nothing = {"counters": counters.zero(), "gaps": [], "taken": [], "cpu_s": 0.0}
+        self._send_report(self._header(now_ns, final=False) | nothing, *self._records(going, NEVER_NS))
 
-    def _records(self, monitors: dict[str, Monitoring]) -> tuple[dict[str, dict[str, Any]], dict[str, NDArray[Any]]]:
+    def _records(self, modules: Modules, made_before_ns: int) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+        """Return what modules have to report, and start their tables anew: parts of the header, and columns."""
         tasks: dict[str, dict[str, Any]] = {}
         columns: dict[str, NDArray[Any]] = {}
-        for task, monitor in monitors.items():
+        for task, monitor in modules.monitors.items():
             tasks[task] = {"monitor": monitor.summary()}
             columns.update(monitor_columns(task, monitor.records()))
             monitor.start_epoch()
+        for task, selecting in modules.selectors.items():
+            tasks.setdefault(task, {})["selector"], found = selecting.report(made_before_ns)
+            columns.update(selector_columns(task, found))
         return tasks, columns
 
     def _header(self, end_ns: int, final: bool) -> dict[str, Any]:
@@ -434,7 +441,8 @@ class Device:
         return {
             "device": self.place.device, "revision": self.config.revision, "epoch": self._epoch,
             "start_ns": min(start_ns, end_ns), "end_ns": end_ns, "final": final,
-            "gaps": self._gaps, "counters": self.counters, "cpu_s": (self.cpu_ns - self._cpu_reported_ns) / 1e9,
+            "gaps": self._gaps, "taken": self._taken, "counters": self.counters,
+            "cpu_s": (self.cpu_ns - self._cpu_reported_ns) / 1e9,
         }  # fmt: skip
 
     def _send_report(

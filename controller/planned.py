@@ -17,6 +17,9 @@ from typing import Any
 from ..bus.config import Code, DeviceConfig
 from ..errors import BusError, LiveError
 
+PLANS = "plans"
+"""The folder, in that of a run, of all plans that were in force, by revision."""
+
 
 @dataclass(frozen=True)
 class Crossing:
@@ -140,6 +143,12 @@ def load_plan(path: str | Path) -> Plan:
         raise LiveError(f"cannot read the plan {path}: {error.strerror}") from None
     except LiveError as error:
         raise LiveError(f"{path}: {error}") from None
+
+
+def load_plans(run: Path) -> dict[int, Plan]:
+    """Read all plans that were in force in a run, by revision. Raises LiveError naming a damaged file."""
+    plans = [load_plan(path) for path in (run / PLANS).glob("*.json")]
+    return {plan.revision: plan for plan in sorted(plans, key=lambda plan: plan.revision)}
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from eventlet.green import subprocess
 
 from ..errors import LiveError, SpecError
-from .planned import Plan, load_plan, write_whole
+from .planned import PLANS, Plan, load_plan, write_whole
 
 PATIENCE_S = 60.0
 """How much longer than its solver's limit the planner's process may take."""
@@ -20,7 +20,8 @@ PATIENCE_S = 60.0
 class Planning:
     """Keeps <run>/plan.json, the plan in force; a controller that comes back finds it there.
 
-    The file has all of the state: the request that the plan follows from, its revision, and what runs where.
+    The file has all of the state: the request that the plan follows from, its revision, and what runs where. Every plan
+    that was ever in force stays in <run>/plans/REVISION.json: a run is judged by all of them.
     """
 
     def __init__(self, run: Path) -> None:
@@ -70,7 +71,10 @@ class Planning:
 
     def adopt(self, plan: Plan) -> None:
         """Put a plan in force: write it down, so that a controller that comes back goes on with it."""
-        write_whole(self.file, plan.to_json().encode())
+        text = plan.to_json().encode()
+        (self.run / PLANS).mkdir(exist_ok=True)
+        write_whole(self.run / PLANS / f"{plan.revision}.json", text)
+        write_whole(self.file, text)
 
 
 def _run(command: Sequence[str], errors: Path, limit_s: float) -> tuple[int, str]:
