@@ -14,7 +14,7 @@ import time
 
 import pulp
 
-from .choices import all_choices, capacities
+from .choices import capacities
 from .greedy import greedy_start
 from .model import PlacementModel, possible
 from .search import Search
@@ -25,7 +25,7 @@ def bilp(search: Search) -> None:
     """Search for the best placement by one integer program for each aim."""
     greedy_start(search)  # 1.
     begun_s = time.monotonic()
-    choices = possible(all_choices(search.problem))
+    choices = possible(search.choices)
     model = PlacementModel(search.problem, choices, capacities(search.problem))
     value = model.value(search)
     search.build_s += time.monotonic() - begun_s

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,13 +34,17 @@ def close_enough(problem: Problem, task: Task) -> NDArray[np.bool_]:
     return problem.latency_ms <= task.max_latency_ms * (1 + ROUNDING)
 
 
-_Reaches = tuple[list[set[int]], list[set[int]]]
-"""For each device: the devices that are near enough as a monitor's, and as a selector's."""
+_Reaches = tuple[list[int], list[int]]
+"""For each device: the devices that are near enough as a monitor's, and as a selector's, device d as bit d."""
 
 
 def _reaches(problem: Problem, task: Task) -> _Reaches:
     close = close_enough(problem, task)
-    return [set(np.flatnonzero(row)) for row in close], [set(np.flatnonzero(row)) for row in close.T]
+    return [_bits(np.flatnonzero(row).tolist()) for row in close], [_bits(np.flatnonzero(c).tolist()) for c in close.T]
+
+
+def _bits(devices: Iterable[int]) -> int:
+    return sum(1 << d for d in devices)
 
 
 def task_choices(
@@ -61,15 +67,16 @@ def task_choices(
 
 
 def _prune(options: list[list[int]], selects: list[bool], reaches: _Reaches) -> None:
+    there = [_bits(devices) for devices in options]
     changed = True
     while changed:
         changed = False
         for module, devices in enumerate(options):
             reach = reaches[0 if selects[module] else 1]
-            partners = [set(options[p]) for p in range(len(options)) if selects[p] != selects[module]]
-            left = [d for d in devices if not any(reach[d].isdisjoint(p) for p in partners)]
+            partners = [there[p] for p in range(len(options)) if selects[p] != selects[module]]
+            left = [d for d in devices if all(reach[d] & partner for partner in partners)]
             if len(left) < len(devices):
-                options[module] = left
+                options[module], there[module] = left, _bits(left)
                 changed = True
 
 

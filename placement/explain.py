@@ -93,7 +93,7 @@ def _left(problem: Problem, placement: Placement) -> np.ndarray:
             for m, module in enumerate(task.modules):
                 device = placed.get(task.name, {}).get(module.name)
                 if device is not None:
-                    room.left[:, problem.index[device]] -= room.asks[t][m]
+                    room.put(t, m, problem.index[device])
     return np.maximum(room.left, 0.0)
 
 

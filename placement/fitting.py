@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .choices import Amounts, Choices, close_enough, demands
+from .choices import Amounts, Choices, close_enough
 from .problem import Problem
 from .search import Chosen, Configuration
 
@@ -21,29 +20,50 @@ SLACK = 1e-9
 
 
 class Room:
-    """What is left on every device, shape (2, devices), while tasks are put in and taken out."""
+    """What is left on every device while tasks are put in and taken out.
+
+    `free` has the amounts, [resource][device]. Plain lists: single numbers of an array take ten times as long.
+    """
 
     def __init__(self, problem: Problem, left: Amounts) -> None:
         self.problem = problem
-        self.left = left.copy()
-        self.asks = [demands(task) for task in problem.tasks]
+        self.free: list[list[float]] = left.tolist()
+        self.asks = [[(m.memory_entries, m.cpu_percent) for m in task.modules] for task in problem.tasks]
+        self._close: dict[float, list[list[bool]]] = {}
+
+    @property
+    def left(self) -> Amounts:
+        """What is left, shape (2, devices)."""
+        return np.array(self.free)
+
+    def put(self, task: int, module: int, device: int, sign: float = 1.0) -> None:
+        """Put a module on a device (or, with sign -1, take it away)."""
+        memory, cpu = self.asks[task][module]
+        self.free[0][device] -= sign * memory
+        self.free[1][device] -= sign * cpu
 
     def take(self, task: int, configuration: Configuration, sign: float = 1.0) -> None:
         """Put a task's modules on these devices (or, with sign -1, take them away)."""
-        for asked, device in zip(self.asks[task], configuration, strict=True):
-            self.left[:, device] -= sign * asked
+        for module, device in enumerate(configuration):
+            self.put(task, module, device, sign)
 
     def holds(self, task: int, module: int, device: int) -> bool:
         """Tell whether a module fits on a device now."""
-        asked = self.asks[task][module]
-        left = self.left
-        return bool(asked[0] <= left[0, device] + SLACK and asked[1] <= left[1, device] + SLACK)
+        memory, cpu = self.asks[task][module]
+        return memory <= self.free[0][device] + SLACK and cpu <= self.free[1][device] + SLACK
+
+    def close(self, task: int) -> list[list[bool]]:
+        """Return which pairs [selector's device][monitor's device] keep a task's latency bound."""
+        bound = self.problem.tasks[task].max_latency_ms
+        if bound not in self._close:
+            self._close[bound] = close_enough(self.problem, self.problem.tasks[task]).tolist()
+        return self._close[bound]
 
 
 def fit(room: Room, task: int, choices: Choices, order: Order) -> Configuration | None:
     """Put one task in, module by module with backtracking; return where its modules are, or None."""
     modules = room.problem.tasks[task].modules
-    close = close_enough(room.problem, room.problem.tasks[task])
+    close = room.close(task)
     selects = [module.role == "selector" for module in modules]
     taken: dict[int, int] = {}
     tries = 0
@@ -58,12 +78,11 @@ def fit(room: Room, task: int, choices: Choices, order: Order) -> Configuration 
             if tries > MOST_TRIES:
                 return False
             if room.holds(task, module, device) and close_to_all(taken, selects, close, module, device):
-                asked = room.asks[task][module]
                 taken[module] = device
-                room.left[:, device] -= asked
+                room.put(task, module, device)
                 if place(rest):
                     return True
-                room.left[:, device] += asked
+                room.put(task, module, device, -1.0)
                 del taken[module]
         return False
 
@@ -72,13 +91,13 @@ def fit(room: Room, task: int, choices: Choices, order: Order) -> Configuration 
 
 
 def close_to_all(
-    taken: dict[int, int], selects: list[bool], close: NDArray[np.bool_], module: int, device: int
+    taken: dict[int, int], selects: list[bool], close: Sequence[Sequence[bool]], module: int, device: int
 ) -> bool:
     """Tell whether a module on a device is within the bound of all partners that are placed."""
     for other, where in taken.items():
         if selects[other] != selects[module]:
             source, target = (device, where) if selects[module] else (where, device)
-            if not close[source, target]:
+            if not close[source][target]:
                 return False
     return True
 
@@ -97,21 +116,14 @@ def fit_all(room: Room, tasks: Iterable[int], choices: Sequence[Choices | None],
 
 def emptiest_first(room: Room) -> Order:
     """Try the device first that has the largest share left after the module is there."""
-    total = np.maximum(room.left, SLACK)
+    free = room.free
+    total = np.maximum(room.left, SLACK).tolist()
 
     def order(task: int, module: int, devices: Sequence[int]) -> Sequence[int]:
-        if len(devices) == 1:
-            return devices
         asked = room.asks[task][module]
-        left = room.left
-
-        def share(device: int) -> float:
-            return (
-                min((left[r, device] - asked[r]) / total[r, device] for r in (0, 1) if asked[r] > 0)
-                if asked.any()
-                else 0.0
-            )
-
-        return sorted(devices, key=lambda d: -share(d))
+        asks = [(r, asked[r]) for r in (0, 1) if asked[r] > 0]
+        if len(devices) == 1 or not asks:
+            return devices
+        return sorted(devices, key=lambda d: -min((free[r][d] - amount) / total[r][d] for r, amount in asks))
 
     return order

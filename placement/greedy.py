@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .choices import Choices, all_choices, capacities
+from .choices import Choices, capacities
 from .fitting import Room, emptiest_first, fit_all
 from .problem import Problem
 from .search import Search
@@ -16,7 +16,7 @@ def greedy(search: Search) -> None:
     """Offer the greedy placement."""
     room = Room(search.problem, capacities(search.problem))
     tasks = by_size(search.problem)
-    search.offer(fit_all(room, tasks, all_choices(search.problem), emptiest_first(room)))
+    search.offer(fit_all(room, tasks, search.choices, emptiest_first(room)))
 
 
 def greedy_start(search: Search) -> None:
@@ -29,7 +29,7 @@ def greedy_start(search: Search) -> None:
         greedy(search)
         return
     problem = search.problem
-    room, choices = Room(problem, capacities(problem)), all_choices(problem)
+    room, choices = Room(problem, capacities(problem)), search.choices
     emptiest = emptiest_first(room)
 
     def kept_first(task: int, module: int, devices: Sequence[int]) -> Sequence[int]:

@@ -69,6 +69,11 @@ class Layout:
         """The module of every choice, shape (choices,)."""
         return np.repeat(np.arange(len(self.selects), dtype=np.int32), np.diff(self.choice_start))
 
+    @property
+    def latency_binds(self) -> bool:
+        """Whether some task may not have its modules any distance apart."""
+        return bool(self.bound_ms.min(initial=np.inf) < self.latency_ms.max(initial=0.0))
+
     def tight(self) -> Layout:
         """Return the same problem without capacity that no sum of demands can use.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from .choices import all_choices, capacities
+from .choices import capacities
 from .fitting import Room, fit_all
 from .model import PlacementModel, possible
 from .search import Search
@@ -16,7 +16,7 @@ def lp_rounding(search: Search) -> None:
     """Offer the rounded relaxation, and its optimum as the bound."""
     problem = search.problem
     begun_s = time.monotonic()
-    choices = all_choices(problem)
+    choices = search.choices
     model = PlacementModel(problem, possible(choices), capacities(problem))
     model.program.setObjective(model.value(search))
     search.build_s += time.monotonic() - begun_s

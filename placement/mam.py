@@ -12,7 +12,7 @@ import time
 
 import pulp
 
-from .choices import Choices, capacities, close_enough
+from .choices import Choices, capacities
 from .fitting import Room, close_to_all, emptiest_first
 from .model import PlacementModel
 from .problem import Problem
@@ -46,10 +46,9 @@ def mam_greedy(search: Search) -> None:
     found: Modules = {t: {} for t in choices}
     for t, m in waiting:
         selects = [module.role == "selector" for module in problem.tasks[t].modules]
-        close = close_enough(problem, problem.tasks[t])
         for d in order(t, m, choices[t][m]):
-            if room.holds(t, m, d) and close_to_all(found[t], selects, close, m, d):
-                room.left[:, d] -= room.asks[t][m]
+            if room.holds(t, m, d) and close_to_all(found[t], selects, room.close(t), m, d):
+                room.put(t, m, d)
                 found[t][m] = d
                 break
     offer_complete(search, found)

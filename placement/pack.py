@@ -128,10 +128,10 @@ def trimmed(search: Search, chosen: dict[int, tuple[int, ...]]) -> dict[int, tup
     left = dict(chosen)
     for t, configuration in left.items():
         room.take(t, configuration)
-    for r, d in np.argwhere(room.left < -1e-9):
+    for r, d in np.argwhere(room.left < -1e-9).tolist():
         there = {t: sum(room.asks[t][m][r] for m, e in enumerate(c) if e == d) for t, c in left.items() if d in c}
         for t in sorted(there, key=lambda t: -there[t] / problem.tasks[t].weight):
-            if room.left[r, d] >= -1e-9:
+            if room.free[r][d] >= -1e-9:
                 break
             room.take(t, left.pop(t), -1.0)
     idle = sorted(set(range(len(problem.tasks))) - set(left))

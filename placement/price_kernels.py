@@ -36,7 +36,7 @@ def price_tasks(
     most = 0
     for t in range(len(runs)):
         most = max(most, module_start[t + 1] - module_start[t])
-    at = np.zeros(most, np.int32)
+    at, source = np.zeros(most, np.int32), np.zeros(most, np.int32)
     least = np.zeros(most)
     where = np.zeros(most, np.int32)
     draw = np.uint64(88172645463325252)
@@ -56,16 +56,18 @@ def price_tasks(
             at[m - first] = choice_start[m]
         more, tied = True, np.uint64(1)
         while more:  # 1.
-            total = 0.0
+            total, sources = 0.0, 0
             for m in range(first, last):
                 if selects[m]:
                     total += cost[at[m - first]]
+                    source[sources] = device[at[m - first]]
+                    sources += 1
             for m in range(first, last):  # 2.
                 if selects[m]:
                     continue
                 low, ties = np.inf, np.uint64(1)
                 for c in range(choice_start[m], choice_start[m + 1]):
-                    if cost[c] <= low and _within(first, last, selects, at, device, latency_ms, bound_ms[t], device[c]):
+                    if cost[c] <= low and _within(source, sources, latency_ms, bound_ms[t], device[c]):
                         ties = ties + np.uint64(1) if cost[c] == low else np.uint64(1)
                         low = cost[c]
                         draw = _next(draw)
@@ -86,9 +88,7 @@ def price_tasks(
                         continue
                     for c in range(choice_start[m], choice_start[m + 1]):
                         value = total - least[m - first] + cost[c]
-                        if value < best[c] and _within(
-                            first, last, selects, at, device, latency_ms, bound_ms[t], device[c]
-                        ):
+                        if value < best[c] and _within(source, sources, latency_ms, bound_ms[t], device[c]):
                             best[c] = value
             more = False
             for m in range(first, last):
@@ -108,9 +108,9 @@ def _next(draw):
 
 
 @kernel
-def _within(first, last, selects, at, device, latency_ms, bound_ms, target):
+def _within(source, sources, latency_ms, bound_ms, target):
     far = 0
-    for m in range(first, last):
-        if selects[m] and latency_ms[device[at[m - first]], target] > bound_ms:
+    for s in range(sources):
+        if latency_ms[source[s], target] > bound_ms:
             far += 1
     return far == 0

@@ -1,7 +1,8 @@
 """Exact placement at scale: prices prove how much can run, a small program says which tasks, local search where.
 
 1. Start from a greedy placement, or from the placement to keep.
-2. Prices that are the same on all devices give a bound on the value of any placement (prices.py).
+2. Prices that are the same on all devices give a bound on the value of any placement (prices.py). Where latency
+   bounds keep modules from devices, 4. comes next.
 3. An integer program over the tasks alone chooses tasks that reach the bound (running.py), and local search looks for
    places for their modules (pack.py). A placement that reaches the bound is proved optimal.
 4. Else prices for each device make the bound tighter, and 3. is repeated, also for a little less than the bound.
@@ -104,7 +105,7 @@ def _with_steps(search: Search, layout: Layout, cuts: Cuts) -> None:
     few = len(layout.runs) <= FEW_TASKS
     rounds = KEPT_ROUNDS if search.kept else FEW_ROUNDS if few else MANY_ROUNDS
     cuts.refine(alike=True)  # 2.
-    if not few:
+    if not few and not layout.latency_binds:  # where it does, hardly any placement reaches the bound of equal prices
         _reach(search, layout, cuts, search.bound, rounds[0].manner, 0, choices=1)  # 3.
     if not search.done:
         cuts.refine(alike=False)  # 4.

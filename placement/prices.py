@@ -13,6 +13,8 @@ choice of devices, that is nearly the best. Then a price for each device, near t
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import highspy
@@ -123,8 +125,8 @@ class Cuts:
 
     def refine(self, alike: bool) -> None:
         """Lower the bound as far as planes can (with `alike`, by equal prices), and tighten the search's."""
-        self._lower(alike)
-        self.search.tighten(self.best.bound - self.search.offset)
+        for bound in self._lower(alike):
+            self.search.tighten(bound - self.search.offset)
 
     def exclude(self, tasks: NDArray[np.int64]) -> bool:
         """Add a row that these tasks together break, where they do not even fit in parts; tell whether there is one.
@@ -136,7 +138,7 @@ class Cuts:
         runs[tasks] = True
         alone = Cuts(replace(self.layout, runs=runs, weight=DEAREST * self.layout.weight), self.search)
         alone.add(appraise(alone.layout, DEAREST * self.best.unit, self.search.move_price))
-        alone._lower(alike=False)
+        deque(alone._lower(alike=False), maxlen=0)
         prices = appraise(self.layout, alone.best.unit, self.search.move_price)
         worth = float((prices.unit * self.layout.capacity).sum())
         if prices.cheapest[tasks].sum() <= worth * (1 + BROKEN):
@@ -144,17 +146,20 @@ class Cuts:
         self.rows.append((worth, prices.cheapest))
         return True
 
-    def _lower(self, alike: bool) -> None:
+    def _lower(self, alike: bool) -> Iterator[float]:
+        """Lower the bound round by round, and yield the best so far after each."""
         step = self.search.step or float(self.layout.weight.min(initial=1.0))
         master = _Master(self.layout.capacity, alike)
         for plane in self.planes:
             master.add(*plane)
+        yield self.best.bound
         for _ in range(ROUNDS):
             unit, lowest = master.lowest(self.best, self.search.left_s)
             if self.best.bound - lowest < CLOSE * step or not self.search.left_s:
                 break
             self.add(appraise(self.layout, unit, self.search.move_price))
             master.add(*self.planes[-1])
+            yield self.best.bound
 
 
 class _Master:

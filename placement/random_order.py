@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .choices import all_choices, capacities
+from .choices import capacities
 from .fitting import Room, fit_all
 from .search import Search
 
@@ -20,4 +20,4 @@ def random_order(search: Search) -> None:
     def shuffled(task: int, module: int, devices: Sequence[int]) -> Sequence[int]:
         return rng.permutation(devices).tolist()
 
-    search.offer(fit_all(room, tasks, all_choices(search.problem), shuffled))
+    search.offer(fit_all(room, tasks, search.choices, shuffled))

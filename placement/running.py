@@ -94,6 +94,7 @@ def _aim(
     """Return slack as the aim; where a placement is kept, some slack, and the modules of tasks that run now."""
     if not search.kept:
         return pulp.LpAffineExpression([(slack, 1.0)])
+    slack.lowBound = 0
     slack.upBound = max(KEPT_SLACK * gap / max(cuts.rows[-1][0], EPSILON), EPSILON)
     modules = np.diff(layout.module_start)
     stays = [(v, float(modules[t])) for t, v in y.items() if t in search.kept]

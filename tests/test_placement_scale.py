@@ -18,7 +18,7 @@ from mozart.placement.generated import generate
 from mozart.placement.layout import Layout
 from mozart.placement.prices import Cuts
 from mozart.placement.problem import Device, Module, Problem, Task
-from mozart.placement.result import average_latency_ms
+from mozart.placement.result import OPTIMAL, average_latency_ms
 from mozart.placement.running import choose_running
 from mozart.placement.search import EPSILON, Search
 from mozart.placement.settle import settle
@@ -168,6 +168,29 @@ def test_modules_on_a_lost_device_move_and_most_others_stay():
     assert after.gap is not None
     assert after.gap < 0.01
     assert there <= len(after.moves) < 0.3 * before.placed_modules
+
+
+def test_a_lost_device_that_many_tasks_have_to_make_room_for_leaves_a_proved_placement():
+    """Where staying is worth more than slack, tasks that do not fit must not be chosen for it."""
+    problem = on_b4(1000, 5)
+    before = place(problem, "priced")
+    after = place(problem.without_device("s3"), "priced", keep=before.to_json(), time_limit_s=60.0)
+    assert after.status == OPTIMAL
+    assert len(after.moves) < 0.2 * before.placed_modules
+
+
+def test_bounds_are_there_before_the_best_prices_are():
+    """An answer at any time needs a bound at any time: every round of prices tightens it."""
+    search = Search(on_b4(200, latency_ms=60.0))
+    layout = Layout.of(search, search.choices, capacities(search.problem)).tight()
+    bounds = []
+    search.tighten = lambda bound: bounds.append(bound)
+    cuts = Cuts(layout, search)
+    cuts.refine(alike=True)
+    cuts.refine(alike=False)
+    assert bounds == sorted(bounds, reverse=True)
+    assert len(set(bounds)) > 5
+    assert bounds[-1] == cuts.best.bound
 
 
 @pytest.mark.parametrize("solver", ["highs", "cbc"])
