@@ -86,7 +86,9 @@ class Section:
         """Return the table under a key, empty where there is none; the fields' names are for the message."""
         known = f" ({', '.join(fields)})" if fields else ""
         node = self.nodes.get(key, Node(None, self.line, self._path(key)))
-        return Section(node, self.problems, known)
+        section = Section(node, self.problems, known)
+        section.is_table &= self.is_table
+        return section
 
     def sections(self, key: str) -> list[Section]:
         """Return the tables of the list under a key; a missing, empty or other value is a problem."""

@@ -28,6 +28,11 @@ MONITOR_ROLES = (*SELECTOR_ROLES, "path-switches", "ecmp-peers")
 DEVICE = r"[hs][1-9]\d*"
 HOST = r"h[1-9]\d*"
 
+MOST_S = MOST_MS = 1_000_000_000
+"""Longest time of each unit that a key takes: times are counted in 64-bit nanoseconds."""
+MOST_ENTRIES = 2**30
+"""Largest table."""
+
 LOSS = Field(float, "probability that the link drops a packet", minimum=0, maximum=1, percent=True)
 PREFIXES = Field(list[str], "the prefixes whose addresses this host stands for", form="prefixes such as 192.0.2.0/24")
 
@@ -49,6 +54,7 @@ class TopologySpec:
             "or all of no more than that and a tolerance",
             "hops",
             minimum=0,
+            maximum=MOST_MS,
             choices=("hops", "none"),
             unit="ms",
         )
@@ -76,7 +82,7 @@ class TrafficSpec:
             choices=("hash", "prefix"),
         )
     )
-    speed: float = declared(Field(float, "how many times faster than recorded", 1.0, above=0))
+    speed: float = declared(Field(float, "how many times faster than recorded", 1.0, minimum=0.001, maximum=1_000_000))
     prefixes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -86,7 +92,7 @@ class Resources:
     """What devices have left for measurement."""
 
     switch_memory_entries: int = declared(
-        Field(int, "table entries that each switch has left", 4096, minimum=0, unit="entries")
+        Field(int, "table entries that each switch has left", 4096, minimum=0, maximum=2**40, unit="entries")
     )
     host_cpu_percent: float = declared(
         Field(float, "CPU that each host has left", 20.0, minimum=0, maximum=100, unit="percent")
@@ -107,13 +113,16 @@ class Sampling:
             percent=True,
         )
     )
-    epoch_s: float = declared(Field(float, "time after which monitors report and start anew", 30.0, above=0, unit="s"))
+    epoch_s: float = declared(
+        Field(float, "time after which monitors report and start anew", 30.0, minimum=0.001, maximum=MOST_S, unit="s")
+    )
     early_removal_bytes: int = declared(
         Field(
             int,
             "of entries made in an epoch, keep only those with at least so many bytes",
             0,
             minimum=0,
+            maximum=10**15,
             unit="bytes",
         )
     )
@@ -123,6 +132,7 @@ class Sampling:
             "keep entries with at least so many bytes into the next epoch; null keeps none",
             None,
             minimum=0,
+            maximum=10**15,
             unit="bytes",
         )
     )
@@ -138,7 +148,9 @@ class SelectorSpec:
     )
     key: str = declared(Field(str, "the fields that identify a flow", "five-tuple", choices=KEYS))
     hold_s: float = declared(
-        Field(float, "how long a selection lasts after the event was last true", 30.0, above=0, unit="s")
+        Field(
+            float, "how long a selection lasts after the event was last true", 30.0, above=0, maximum=MOST_S, unit="s"
+        )
     )
     detection_delay_ms: float = declared(
         Field(
@@ -146,13 +158,16 @@ class SelectorSpec:
             "how much later than the packet that completes the event the selection is made",
             0.0,
             minimum=0,
+            maximum=MOST_MS,
             unit="ms",
         )
     )
     memory_entries: int = declared(
-        Field(int, "flows that the selector keeps state of", 65536, minimum=1, unit="entries")
+        Field(int, "flows that the selector keeps state of", 65536, minimum=1, maximum=MOST_ENTRIES, unit="entries")
     )
-    cpu_percent: float = declared(Field(float, "CPU that it asks of a host", 1.0, minimum=0, unit="percent"))
+    cpu_percent: float = declared(
+        Field(float, "CPU that it asks of a host", 1.0, minimum=0, maximum=100, unit="percent")
+    )
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -168,9 +183,18 @@ class MonitorSpec:
         Field(str, "the fields that identify a flow; the selector's where not given", None, choices=KEYS)
     )
     memory_entries: int = declared(
-        Field(int, "table entries that each monitor asks of its device", 1024, minimum=1, unit="entries")
+        Field(
+            int,
+            "table entries that each monitor asks of its device",
+            1024,
+            minimum=1,
+            maximum=MOST_ENTRIES,
+            unit="entries",
+        )
     )
-    cpu_percent: float = declared(Field(float, "CPU that it asks of a host", 1.0, minimum=0, unit="percent"))
+    cpu_percent: float = declared(
+        Field(float, "CPU that it asks of a host", 1.0, minimum=0, maximum=100, unit="percent")
+    )
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -188,9 +212,18 @@ class Task:
     )
     selector: SelectorSpec
     monitor: MonitorSpec
-    weight: float = declared(Field(float, "what running the task is worth to the placement", 1.0, above=0))
+    weight: float = declared(
+        Field(float, "what running the task is worth to the placement", 1.0, above=0, maximum=1_000_000)
+    )
     max_latency_ms: float | None = declared(
-        Field(float, "greatest latency between selector and monitor; null for any", None, minimum=0, unit="ms")
+        Field(
+            float,
+            "greatest latency between selector and monitor; null for any",
+            None,
+            minimum=0,
+            maximum=MOST_MS,
+            unit="ms",
+        )
     )
 
 

@@ -186,7 +186,7 @@ def test_a_module_is_at_a_role_or_at_named_devices(text: str, at: object) -> Non
         ("topology: {name: line, n: 0}" + TASK, "topology.n: must be a whole number of at least 1, not 0"),
         (
             "topology: {name: b4, ecmp: hop}" + TASK,
-            "must be one of hops, none, or a number of at least 0 (ms), not 'hop'",
+            "must be one of hops, none, or a number from 0 to 1,000,000,000 (ms), not 'hop'",
         ),
         ("topology: {name: b4, ecmp: -1}" + TASK, "topology.ecmp: must be one of hops, none, or a number"),
         # traffic
@@ -198,7 +198,7 @@ def test_a_module_is_at_a_role_or_at_named_devices(text: str, at: object) -> Non
             SHORT + "traffic: {synthetic: x, duration_s: 0}",
             "traffic.duration_s: must be a number above 0 (s), not 0",
         ),
-        (SHORT + "traffic: {speed: 0}", "traffic.speed: must be a number above 0, not 0"),
+        (SHORT + "traffic: {speed: 0}", "traffic.speed: must be a number from 0.001 to 1,000,000, not 0"),
         (
             SHORT + "traffic: {map: hush}",
             "traffic.map: must be one of hash, prefix, not 'hush' (did you mean hash?)",
@@ -227,11 +227,17 @@ def test_a_module_is_at_a_role_or_at_named_devices(text: str, at: object) -> Non
         (SHORT + "sampling: {probability: .nan}", "sampling.probability: must be a number from 0 to 1"),
         (SHORT + "sampling: {probability: nan}", "sampling.probability: must be a number from 0 to 1"),
         (SHORT + "sampling: {probability: 1e400}", "sampling.probability: must be a number from 0 to 1"),
-        (SHORT + "sampling: {epoch_s: '30'}", "sampling.epoch_s: must be a number above 0 (s), not '30'"),
-        (SHORT + "sampling: {epoch_s: }", "sampling.epoch_s: must be a number above 0 (s), not nothing"),
+        (
+            SHORT + "sampling: {epoch_s: '30'}",
+            "sampling.epoch_s: must be a number from 0.001 to 1,000,000,000 (s), not '30'",
+        ),
+        (
+            SHORT + "sampling: {epoch_s: }",
+            "sampling.epoch_s: must be a number from 0.001 to 1,000,000,000 (s), not nothing",
+        ),
         (
             SHORT + "sampling: {preserve_bytes: -1}",
-            "sampling.preserve_bytes: must be a whole number of at least 0",
+            "sampling.preserve_bytes: must be a whole number from 0 to",
         ),
         (
             SHORT + "loss: {s3-s6: 101%}",
@@ -260,10 +266,10 @@ def test_a_module_is_at_a_role_or_at_named_devices(text: str, at: object) -> Non
             task(more="wait: 0"),
             "t.yaml:6: tasks[0].wait: unknown key (did you mean weight?); keys here are name, weight",
         ),
-        (task(more="weight: 0"), "tasks[0].weight: must be a number above 0, not 0"),
+        (task(more="weight: 0"), "tasks[0].weight: must be a number above 0 and at most 1,000,000, not 0"),
         (
             task(more="max_latency_ms: fast"),
-            "tasks[0].max_latency_ms: must be a number of at least 0 (ms), not 'fast'",
+            "tasks[0].max_latency_ms: must be a number from 0 to 1,000,000,000 (ms), not 'fast'",
         ),
         (
             "topology: {name: b4}\ntasks:\n- name: a\n",
@@ -320,7 +326,7 @@ def test_a_module_is_at_a_role_or_at_named_devices(text: str, at: object) -> Non
         ),
         (
             task(monitor="measure: volume, at: s1, memory_entries: 0"),
-            "must be a whole number of at least 1 (entries)",
+            "must be a whole number from 1 to 1,073,741,824 (entries)",
         ),
     ],
 )
@@ -328,6 +334,32 @@ def test_must_be_refused(text: str, message: str) -> None:
     with pytest.raises(SpecError) as refusal:
         parse(text)
     assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SHORT + "\nsampling: {epoch_s: 1e308}",
+        "topology: {name: b4, ecmp: 1e308}" + TASK,
+        SHORT + "\nsampling: {epoch_s: 1e-300}",
+        SHORT + "\ntraffic: {speed: 1e-300}",
+        SHORT + f"\nresources: {{switch_memory_entries: {10**30}}}",
+        task("event: loss, at: source-host, hold_s: 1e300"),
+        task("event: loss, at: source-host, detection_delay_ms: 1e300"),
+        task("event: loss, at: source-host, cpu_percent: 101"),
+        task(monitor=f"measure: volume, at: s1, memory_entries: {10**30}"),
+        task(more="weight: 1e300"),
+    ],
+)
+def test_numbers_beyond_what_can_be_counted_are_refused(text: str) -> None:
+    with pytest.raises(SpecError, match=r"must be .* (to|at most) [0-9,]+"):
+        parse(text)
+
+
+def test_a_file_that_is_no_table_is_told_once() -> None:
+    with pytest.raises(SpecError) as refusal:
+        parse("hello, world\n")
+    assert str(refusal.value) == "t.yaml:1: must be a table of keys, not 'hello, world'"
 
 
 def test_all_wrong_values_are_told_at_once_in_the_order_of_the_lines() -> None:
