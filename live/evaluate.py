@@ -1,11 +1,13 @@
 """Judge a live run by what every device saw: the rows of a replay's report, and what became of packets and tags.
 
-1. Read what the devices saw (observations.py), what their agents reported, and the plan that they followed.
+1. Read what the devices saw (observations.py), what their agents reported, and the plans that they followed, each for
+   its time (history.py): a task that was added or removed meanwhile is judged by the time in which it ran.
 2. For each task: the flows that its selectors selected, and for how long (selected.py); what each of its monitors
    should have of them, from the packets that crossed its device; and what the monitors reported. From there on a row
    is made as a replay makes it (replay/outcome.py).
 3. Count packets sent, delivered, tagged, and arrived with a tag; what devices dropped; what modules cost.
-4. Replay what was really sent, with the same epochs and places, for the rows beside.
+4. Replay what was really sent, with the same epochs and places, for the rows beside; and once more with tags that come
+   as late as half of them came, which shows what of the difference is due to that.
 
 A monitor's packets count to the epoch in which its device saw them. A packet is after a selection if it was sent after
 the completing packet, as in a replay, so packets that were under way when the tag was set count as missed.
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,10 +26,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..agents.epochs import NEVER_NS
 from ..agents.reports import records_of
 from ..bus.config import DeviceConfig, MonitorConfig, SelectorConfig
 from ..bus.messages import unpack
-from ..controller.planned import Plan
+from ..controller.planned import Plan, load_plans
 from ..errors import BusError, LiveError
 from ..monitors.measures import MEASURES
 from ..monitors.records import Records
@@ -39,6 +42,7 @@ from ..replay.run import replay
 from ..replay.truth import Pairs, Selected
 from ..replay.vocabulary import load
 from ..tasks import Spec, Task
+from .history import History, Module, Span, Stint
 from .latencies import event_to_tag, explicit, quantiles
 from .observations import NOT_SENT, Observations
 from .selected import Lasting, Selection, selections_of
@@ -102,6 +106,11 @@ class Evaluator:
         """Read a run from its folder; raises LiveError for a damaged report."""
         self.plan, self.folder = plan, folder
         self.reports = read_reports(folder / "reports")
+        taken = {
+            device: [(revision, from_ns) for report in reports for revision, from_ns in report.header.get("taken", ())]
+            for device, reports in self.reports.items()
+        }
+        self.history = History(load_plans(folder) | {plan.revision: plan}, taken)
         self.observations = Observations(folder / "observations", plan.devices)
         self.sampling = _any(plan.devices)
         """What all devices were told alike: mode, epochs, probability."""
@@ -113,19 +122,21 @@ class Evaluator:
         found = Evaluation(packets=self._packets(), drops=self._drops(), devices=self._devices())
         tags: list[NDArray[np.int64]] = []
         messages: list[int] = []
-        for task in self.plan.placement:
-            for device, config in self._selectors(task).items():
+        for task in self.history.tasks:
+            for device, stints in self.history.selectors(task).items():
                 columns = [report.columns for report in self.reports.get(device, ())]
-                made = selections_of(config, device, columns, self.observations)
-                self.selections[task, device] = made
-                if config.code is not None:
-                    tags.append(event_to_tag(config, device, made, self.observations))
-                messages += explicit(config, made, self._told(config, made), self._records_by_device(task))
+                self.selections[task, device] = []
+                for stint in stints:
+                    config, made = stint.config, selections_of(stint, device, columns, self.observations)
+                    self.selections[task, device] += made
+                    if config.code is not None:
+                        tags.append(event_to_tag(config, device, made, self.observations))
+                    messages += explicit(config, made, self._told(config, made), self._records_by_device(task))
             row, keys = self._row(task)
             found.rows.append(row)
             found.selected_keys[task] = keys
         times = np.concatenate(tags) if tags else np.zeros((0, 2), np.int64)
-        in_force = self._in_force()
+        in_force = [taken for task in self.history.tasks for taken in self._in_force(task)]
         found.event_to_tag_ms = {**_tag_times(times), "in_force": quantiles(in_force)}
         found.in_force_ms = [taken / 1e6 for taken in in_force]
         found.tag_times_ms = (times[(times[:, 0] >= 0) & (times[:, 1] > 0), 0] / 1e6).tolist()
@@ -135,19 +146,13 @@ class Evaluator:
 
     # one task's row
 
-    def _selectors(self, task: str) -> dict[str, SelectorConfig]:
-        return {d: s for d, config in self.plan.devices.items() for s in config.selectors if s.task == task}
-
-    def _monitors(self, task: str) -> dict[str, MonitorConfig]:
-        return {d: m for d, config in self.plan.devices.items() for m in config.monitors if m.task == task}
-
     def _row(self, task: str) -> tuple[dict[str, Any], NDArray[np.uint64]]:
         """Return a task's row, and the keys of the flows that it selected."""
-        monitors, selectors = self._monitors(task), self._selectors(task)
-        delay_ms = max((s.detection_delay_ms for s in selectors.values()), default=0.0)
+        monitors, selectors = self.history.monitors(task), self.history.selectors(task)
+        delay_ms = max((stint.config.detection_delay_ms for stint in _all(selectors)), default=0.0)
         made = [s for device in selectors for s in self.selections[task, device]]
         lasting = Lasting(made, round(delay_ms * 1e6))
-        entries = max((m.memory_entries for m in monitors.values()), default=0)
+        entries = max((stint.config.memory_entries for stint in _all(monitors)), default=0)
         setting = Setting(self.sampling.mode, entries, self.sampling.probability)
         outcome = Outcome([setting], len(monitors), 0)
         outcome.selected_flows = len(lasting.keys)
@@ -158,22 +163,25 @@ class Evaluator:
             start_ns = self.sampling.epoch_start_ns + epoch * self.sampling.epoch_ns
             selected = Selected(lasting.active(start_ns, start_ns + self.sampling.epoch_ns), lasting.keys)
             pairs = _pairs(crossed, epoch, selected, len(lasting.keys))
-            records = [_merged(each.get(epoch, []), next(iter(monitors.values()))) for each in reports]
+            records = [_merged(each.get(epoch, [])) for each in reports]
             outcome.end_epoch(epoch, pairs, selected, [records])
         self._add_totals(outcome, task, monitors)
         (row,) = outcome.rows()
         return {"task": task, "detection_delay_ms": delay_ms, **row}, lasting.keys
 
-    def _crossed(self, monitors: Mapping[str, MonitorConfig], lasting: Lasting) -> dict[str, NDArray[np.int64]]:
+    def _crossed(
+        self, monitors: Mapping[str, list[Stint[MonitorConfig]]], lasting: Lasting
+    ) -> dict[str, NDArray[np.int64]]:
         """Return, of the packets of selected flows that crossed each monitor: columns, a row a packet."""
         columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ("flow", "monitor", "epoch", "bytes")}
         columns |= {"past": [], "during": []}
-        for number, (device, config) in enumerate(monitors.items()):
+        for number, (device, stints) in enumerate(monitors.items()):
             seen = self.observations.seen.get(device)
             if seen is None:
                 continue
-            flow = lasting.numbers(seen.keys(config.key))
-            mine = np.flatnonzero((flow >= 0) & self.observations.watched(device, config.watches))
+            flow = lasting.numbers(seen.keys(stints[-1].config.key))
+            watched = np.any([stint.watched(device, self.observations) for stint in stints], axis=0)
+            mine = np.flatnonzero((flow >= 0) & watched)
             flow, sent_ns = flow[mine], seen.sent_ns[mine]
             columns["flow"].append(flow)
             columns["monitor"].append(np.full(len(mine), number))
@@ -194,13 +202,13 @@ class Evaluator:
         return found
 
     def _records_by_device(self, task: str) -> dict[str, list[Records]]:
-        reported = {device: self._reported(task, device) for device in self._monitors(task)}
+        reported = {device: self._reported(task, device) for device in self.history.monitors(task)}
         return {device: [r for many in by_epoch.values() for r in many] for device, by_epoch in reported.items()}
 
-    def _add_totals(self, outcome: Outcome, task: str, monitors: Mapping[str, MonitorConfig]) -> None:
+    def _add_totals(self, outcome: Outcome, task: str, monitors: Mapping[str, list[Stint[MonitorConfig]]]) -> None:
         totals = outcome.totals[0]
-        for device, config in monitors.items():
-            row_bytes = ENTRY_BYTES + MEASURES[config.measure].row_bytes
+        for device, stints in monitors.items():
+            row_bytes = ENTRY_BYTES + MEASURES[stints[-1].config.measure].row_bytes
             for report in self.reports.get(device, ()):
                 said = report.header["tasks"].get(task, {}).get("monitor")
                 if said is not None:
@@ -220,16 +228,17 @@ class Evaluator:
                 told[i] = config.tells.get(self.observations.pairs.name(int(seen.pair[at[0]])), ())
         return told
 
-    def _in_force(self) -> list[int]:
-        """Return the ns from each event to when its tag was in force."""
-        made = [selection for many in self.selections.values() for selection in many]
+    def _in_force(self, task: str) -> list[int]:
+        """Return the ns from each event of a task to when its tag was in force."""
+        made = [selection for (name, _), many in self.selections.items() if name == task for selection in many]
         return [s.installed_ns - s.time_ns for s in made if s.installed_ns >= 0]
 
     # packets and devices
 
     @cached_property
     def _tags(self) -> bool:
-        return bool(self.plan.codes)
+        """Whether tasks tag, at any time."""
+        return any(plan.codes for plan in self.history.plans)
 
     def _packets(self) -> dict[str, int]:
         """Count packets by what became of them; all that are not counted as delivered were lost on the way."""
@@ -241,12 +250,15 @@ class Evaluator:
                 came = ~seen.outgoing
                 delivered += int(came.sum())
                 if self._tags:
+                    came &= self.history.tagging(device, seen.packets.time_ns)
                     arrived_tagged += int((dscp[came] != 0).sum())
                 else:
                     known = came & (seen.serial != NOT_SENT)
                     changed += int((dscp[known] != self.observations.sent.dscp[seen.serial[known]]).sum())
             if self._tags and (device.startswith("s") or self._tags_itself(device)):
-                inside = (dscp != 0) & (seen.outgoing if device.startswith("h") else True)
+                inside = (dscp != 0) & self.history.tagging(device, seen.packets.time_ns)
+                if device.startswith("h"):
+                    inside &= seen.outgoing
                 tagged.update(np.unique(seen.serial[inside]).tolist())
         return {
             "sent": len(self.observations.sent),
@@ -258,7 +270,8 @@ class Evaluator:
 
     def _tags_itself(self, host: str) -> bool:
         """Say whether a host has a selector that tags: then the DSCP of all that it sends is ours."""
-        return any(selector.code is not None for selector in self.plan.devices[host].selectors)
+        told = [stretch.config for stretch in self.history.stretches[host]]
+        return any(selector.code is not None for config in told for selector in config.selectors)
 
     def _drops(self) -> dict[str, dict[str, int]]:
         names = (*LOST, "late_selections", "refused_selections", "messages_malformed", "messages_late")
@@ -273,12 +286,11 @@ class Evaluator:
         for device, reports in self.reports.items():
             headers = [report.header for report in reports]
             span_s = (max(h["end_ns"] for h in headers) - min(h["start_ns"] for h in headers)) / 1e9
-            told = self.plan.devices[device]
+            told = [stretch.config for stretch in self.history.stretches[device]]
             found[device] = {
                 "packets": sum(h["counters"]["packets"] for h in headers),
                 "cpu_percent": 100 * sum(h["cpu_s"] for h in headers) / span_s if span_s > 0 else None,
-                "assumed_cpu_percent": sum(s.cpu_percent for s in told.selectors)
-                + sum(m.cpu_percent for m in told.monitors),
+                "assumed_cpu_percent": max(map(_assumed_cpu_percent, told)),
                 "memory_bytes": max(h["memory_bytes"] for h in headers),
                 "gaps_ns": [gap for h in headers for gap in h["gaps"]],
             }
@@ -294,27 +306,73 @@ class Evaluator:
         lost = [device for device, counts in self._drops().items() if any(name in counts for name in LOST)]
         if lost:
             notes.append(f"{', '.join(lost)} did not measure all packets, so what is exact is so but for those")
-        return notes
+        notes += [self._note(task) for task in self.history.tasks if not self.history.whole(task)]
+        moved = [task for task in self.history.tasks if self.history.moved(task)]
+        return notes + [f"{task} has moved; the replay beside it has it where it was last" for task in moved]
+
+    def _note(self, task: str) -> str:
+        """Say when a task ran that did not run all the time."""
+        start_ns = self.history.run[0]
+        sent_ns = self.observations.sent.time_ns
+        last_ns = int(sent_ns[-1]) if len(sent_ns) else start_ns
+        spans = [
+            f"from {(begin - start_ns) / 1e9:.1f} s to {(min(end, max(last_ns, begin)) - start_ns) / 1e9:.1f} s"
+            for begin, end in self.history.spans(task)
+        ]
+        beside = "so is the replay beside it" if len(spans) == 1 else "there is no replay beside it"
+        return f"{task} ran {' and '.join(spans)} of the run, and is judged by that time; {beside}"
 
     # the replay beside it
 
-    def replayed(self) -> Result:
+    def replayed(self, late: bool = False) -> Result:
         """Write what was sent as a capture into the run's folder, and replay it as the plan has it (step 4).
 
-        Raises LiveError where nothing was sent.
+        A task that ran for a part of the run is replayed by itself, with what was sent then. With `late` the tags of
+        each task come as late as half of them came in the run, which `evaluate` must have found before. Raises
+        LiveError where nothing was sent.
         """
-        path = self.folder / SENT_FILE
-        if not self.observations.write_sent(path, without_dscp=self._tags):
+        whole = [task for task in self.plan.placement if self.history.whole(task)]
+        found = self._replay(self.plan, whole, (0, NEVER_NS), self.folder / SENT_FILE, late)
+        if found is None:
             raise LiveError("no host sent a packet while the agents measured; there is nothing to replay")
-        spec = spec_as_planned(self.plan)
+        for task in self.history.tasks:
+            spans = self.history.spans(task)
+            if task in whole or len(spans) != 1:
+                continue
+            part = self._replay(self.history.plan_of(task), [task], spans[0], self.folder / f"sent-{task}.pcap", late)
+            if part is not None:
+                found.rows += part.rows
+                found.located_links += part.located_links
+                found.selected_keys = {**found.selected_keys, **part.selected_keys}
+        return found
+
+    def _replay(self, plan: Plan, tasks: Sequence[str], span: Span, path: Path, late: bool) -> Result | None:
+        """Replay some tasks of a plan with what was sent in a time; None where that is nothing."""
+        if not self.observations.write_sent(path, self._tags, span):
+            return None
+        spec = spec_as_planned(plan, tasks)
+        if late:
+            spec = dataclasses.replace(spec, tasks=tuple(map(self._as_late, spec.tasks)))
         return replay(spec, trace=str(path), mode=[self.sampling.mode], epoch_start_ns=self.sampling.epoch_start_ns)
 
+    def _as_late(self, task: Task) -> Task:
+        """Return a task whose tags come as late as half of them came; as it is, where it has none."""
+        taken = self._in_force(task.name)
+        if not taken:
+            return task
+        delay_ms = max(task.selector.detection_delay_ms, float(np.median(taken)) / 1e6)
+        return dataclasses.replace(task, selector=dataclasses.replace(task.selector, detection_delay_ms=delay_ms))
 
-def spec_as_planned(plan: Plan) -> Spec:
-    """Return the task file of a plan: with the tasks that run, on the devices that were chosen, at recorded speed."""
+
+def spec_as_planned(plan: Plan, tasks: Iterable[str] | None = None) -> Spec:
+    """Return the task file of a plan: with the tasks that run, on the devices that were chosen, at recorded speed.
+
+    With `tasks` those alone.
+    """
     spec = load(json.loads(json.dumps(plan.request["spec"])))
-    tasks = tuple(_as_placed(task, plan.placement[task.name]) for task in spec.tasks if task.name in plan.placement)
-    return dataclasses.replace(spec, tasks=tasks, traffic=dataclasses.replace(spec.traffic, speed=1.0))
+    names = plan.placement.keys() & (plan.placement.keys() if tasks is None else set(tasks))
+    placed = tuple(_as_placed(task, plan.placement[task.name]) for task in spec.tasks if task.name in names)
+    return dataclasses.replace(spec, tasks=placed, traffic=dataclasses.replace(spec.traffic, speed=1.0))
 
 
 def _as_placed(task: Task, modules: Mapping[str, str]) -> Task:
@@ -324,6 +382,14 @@ def _as_placed(task: Task, modules: Mapping[str, str]) -> Task:
         selector=dataclasses.replace(task.selector, at=selector_at),
         monitor=dataclasses.replace(task.monitor, at=monitor_at),
     )
+
+
+def _all(stints: Mapping[str, Sequence[Stint[Module]]]) -> list[Stint[Module]]:
+    return [stint for many in stints.values() for stint in many]
+
+
+def _assumed_cpu_percent(config: DeviceConfig) -> float:
+    return sum(s.cpu_percent for s in config.selectors) + sum(m.cpu_percent for m in config.monitors)
 
 
 def _any(devices: Mapping[str, DeviceConfig]) -> DeviceConfig:
@@ -345,7 +411,7 @@ def _pairs(crossed: Mapping[str, NDArray[np.int64]], epoch: int, selected: Selec
     return Pairs(pair // width, pair % width, sums[:, 0], sums[:, 1], sums[:, 2:3], sums[:, 3:4])
 
 
-def _merged(parts: Sequence[Records], config: MonitorConfig) -> Records:
+def _merged(parts: Sequence[Records]) -> Records:
     """Join a monitor's records of one epoch; where it reported twice (it was restarted), add up each flow's."""
     if len(parts) == 1:
         return parts[0]

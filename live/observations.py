@@ -99,9 +99,13 @@ class Observations:
         sent_ns[serial != NOT_SENT] = self.sent.time_ns[serial[serial != NOT_SENT]]
         return Seen(device, packets, outgoing, pair, serial, sent_ns)
 
-    def write_sent(self, path: Path, without_dscp: bool) -> int:
-        """Write all packets sent as a capture; returns how many. With `without_dscp` tags do not stay on them."""
-        packets = self.sent
+    def write_sent(self, path: Path, without_dscp: bool, span: tuple[int, int]) -> int:
+        """Write the packets sent in [begin, end) as a capture; returns how many.
+
+        With `without_dscp` tags do not stay on them.
+        """
+        begin, end = np.searchsorted(self.sent.time_ns, span)
+        packets = self.sent[begin:end]
         if without_dscp:
             packets = replace(packets, dscp=np.zeros_like(packets.dscp))
         with PcapWriter(path) as writer:

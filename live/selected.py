@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..bus.config import SelectorConfig
 from ..selectors.events import EVENTS
 from ..selectors.selector import Sightings
+from .history import Stint
 from .observations import Observations, Seen
 
 Columns = Mapping[str, NDArray[Any]]
@@ -84,9 +85,10 @@ class Lasting:
 
 
 def selections_of(
-    config: SelectorConfig, device: str, reports: Iterable[Columns], observations: Observations
+    stint: Stint[SelectorConfig], device: str, reports: Iterable[Columns], observations: Observations
 ) -> list[Selection]:
-    """Return the selections of one selector, from the columns of its device's reports."""
+    """Return the selections of one selector, from the columns of its device's reports; they end where it ends."""
+    config = stint.config
     start = f"{config.task}/selector/"
     columns = [r for r in reports if f"{start}flow" in r]
     if not columns:
@@ -94,14 +96,16 @@ def selections_of(
     flow, time_ns, installed = (
         np.concatenate([r[start + name] for r in columns]) for name in ("flow", "time_ns", "installed_ns")
     )
+    its_own = (time_ns >= stint.begin_ns) & (time_ns < stint.end_ns)
+    flow, time_ns, installed = flow[its_own], time_ns[its_own], installed[its_own]
     hold_ns = round(config.hold_s * 1e9)
     seen = observations.seen.get(device)
     if seen is None:
         return [
-            Selection(device, int(f), int(t), int(t), int(t) + hold_ns, int(i))
+            Selection(device, int(f), int(t), int(t), min(int(t) + hold_ns, stint.end_ns), int(i))
             for f, t, i in zip(flow, time_ns, installed, strict=True)
         ]
-    mine = np.flatnonzero(observations.watched(device, config.watches))
+    mine = np.flatnonzero(stint.watched(device, observations))
     key = seen.keys(config.key)[mine]
     true = _events(config, seen, mine, key)
     trues = _by_key(key[true], seen.sent_ns[mine][true])
@@ -110,7 +114,8 @@ def selections_of(
     for f, t, i in zip(flow.tolist(), time_ns.tolist(), installed.tolist(), strict=True):
         sent_ns = _sent_ns(sent.get(f), t)
         times = trues.get(f, (np.zeros(0, np.int64),))[0]
-        made.append(Selection(device, f, t, sent_ns, _last(times, sent_ns, hold_ns) + hold_ns, i))
+        until_ns = min(_last(times, sent_ns, hold_ns) + hold_ns, stint.end_ns)
+        made.append(Selection(device, f, t, sent_ns, until_ns, i))
     return made
 
 

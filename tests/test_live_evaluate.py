@@ -4,12 +4,11 @@ import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 from mozart.agents.observed import Observed
-from mozart.agents.reports import monitor_columns, selector_columns
+from mozart.agents.reports import selector_columns
 from mozart.bus.messages import pack
 from mozart.controller.plan import make_plan
 from mozart.errors import LiveError
@@ -18,134 +17,22 @@ from mozart.live.evaluate import Evaluator, read_reports, spec_as_planned
 from mozart.live.observations import NOT_SENT, Observations, names_of
 from mozart.live.report import LiveResult, tables, write_run
 from mozart.live.selected import Lasting, Selection
-from mozart.monitors.table import Table
 from mozart.replay.run import replay
-from mozart.replay.task_replay import TaskReplay
-from mozart.replay.vocabulary import load
+from mozart.tests.judged_worlds import (
+    SECOND_NS,
+    TASKS,
+    Watching,
+    packets_for,
+    spec_of,
+    write_observations,
+    write_reports,
+)
 from mozart.topologies.catalogue import load as load_topology
-from mozart.topologies.topology import Topology
 from mozart.traces.keys import flow_keys
 from mozart.traces.packets import PacketBatch, address_words, concatenate
 from mozart.traces.reader import read
 from mozart.traces.sites import HashSites
-from mozart.traces.synth import Synthesizer, SynthOptions
 from mozart.traces.writer import PcapWriter
-
-SECOND_NS = 10**9
-TOPOLOGY = {"name": "b4"}
-TASKS: list[dict[str, Any]] = [
-    {
-        "name": "lossy-flows",
-        "selector": {"event": "loss", "threshold": 0.02, "min_packets": 5, "at": "source-host", "hold_s": 1.5},
-        "monitor": {"measure": "volume", "at": "path-switches", "memory_entries": 64},
-    },
-    {
-        "name": "scanners",
-        "selector": {"event": "port-scan", "ports": [22, 23, 445, 3389], "threshold": 5, "at": "egress-switch"},
-        "monitor": {"measure": "distinct-destinations", "key": "src", "at": "ingress-switch"},
-    },
-    {
-        "name": "ecmp-elephants",
-        "selector": {"event": "elephant", "key": "src+dst", "threshold_mbps": 0.5, "window_s": 1, "at": "ecmp-switch"},
-        "monitor": {"measure": "volume", "at": "ecmp-peers", "memory_entries": 32},
-    },
-]
-TRAFFIC = {"lossy_share": 0.5, "scanners": 20, "syn_floods": 0, "elephants": 10, "elephant_mbps": 2}
-
-
-def spec_of(tasks=TASKS, epoch_s=2.0, topology=TOPOLOGY):
-    document = {
-        "topology": topology,
-        "sampling": {"probability": 0.05, "epoch_s": epoch_s},
-        "tasks": tasks,
-        "traffic": {"trace": "none.pcap"},
-    }
-    return load(document)
-
-
-def packets_for(topology: Topology) -> PacketBatch:
-    """Synthetic packets that go from one host to another, eight seconds of them."""
-    options = SynthOptions(duration_s=8, packets_per_s=2500, seed=5, **TRAFFIC)  # type: ignore[arg-type]
-    batch = concatenate([b.copy() for b in Synthesizer(options)])
-    src, dst = HashSites(topology.hosts).hosts_of(batch)
-    batch = batch[np.flatnonzero(src != dst)]
-    number = np.arange(len(batch))  # no two at the same time: those would have no order that all devices agree on
-    return dataclasses.replace(batch, time_ns=np.maximum.accumulate(batch.time_ns - number) + number)
-
-
-class Watching:
-    """What a replay's tables and selectors had to say, by task: the stand-in for the agents of a network."""
-
-    def __init__(self, monkeypatch):
-        self.tasks: dict[str, TaskReplay] = {}
-        self.records: dict[int, list] = {}
-        self.routes: list[np.ndarray] = []
-        """Of all packets, batch by batch, as the first task has them."""
-        made, taken, recorded, watching = TaskReplay.__init__, TaskReplay.take, Table.records, self
-
-        def take(task_replay, batch):
-            if task_replay is next(iter(watching.tasks.values())):
-                watching.routes.append(batch.routed.route.copy())
-            return taken(task_replay, batch)
-
-        def make(task_replay, task, *more):
-            made(task_replay, task, *more)
-            watching.tasks[task.name] = task_replay
-
-        def records(table):
-            found = recorded(table)
-            watching.records.setdefault(id(table), []).append((found, table.counters.copy()))
-            return found
-
-        monkeypatch.setattr(TaskReplay, "__init__", make)
-        monkeypatch.setattr(TaskReplay, "take", take)
-        monkeypatch.setattr(Table, "records", records)
-
-
-def write_observations(folder, routes, route, topology, batch):
-    """Let every device see its packets at the time at which they are sent."""
-    for device in topology.devices:
-        crosses = np.array([device in r.devices for r in routes.all])
-        sends = np.array([bool(r.devices) and r.devices[0] == device for r in routes.all])
-        mine = np.flatnonzero(crosses[route])
-        log = Observed(folder, device)
-        log.add(batch[mine], sends[route[mine]].astype(np.uint8))
-        log.close()
-
-
-def write_reports(folder, plan, watching, epochs, batch):
-    """Write what the replay's tables and selectors said as reports of agents."""
-    sequence = dict.fromkeys(plan.devices, 0)
-    for epoch in range(epochs):
-        for device in plan.devices:
-            tasks: dict[str, dict] = {}
-            columns = {}
-            for name, task in watching.tasks.items():
-                if device in task.channels.monitors:
-                    table = task.tables[0][0][task.channels.monitors.index(device)]
-                    records, counters = watching.records[id(table)][epoch]
-                    said = {"refused_samples": int(counters[0]), "selected_collisions": int(counters[1])}
-                    tasks[name] = {"monitor": {"counters": said, "probability": 0.05}}
-                    columns.update(monitor_columns(name, records))
-                if device in task.channels.selectors and epoch == 0:
-                    mine = [s for s in task.selected_at if task.channels.selectors[s[1]] == device]
-                    found = {
-                        "flow": task.selections.keys()[[s[0] for s in mine]],
-                        "time_ns": np.array([s[2] for s in mine], np.int64),
-                        "installed_ns": np.full(len(mine), -1, np.int64),
-                    }
-                    columns.update(selector_columns(name, found))
-                    tasks.setdefault(name, {})["selector"] = {"selections": len(mine), "evicted": 0}
-            sequence[device] += 1
-            counts = {"packets": 1, "kernel_drops": int(device == "s3"), "late_selections": 0}
-            header = {
-                "device": device, "revision": 1, "epoch": epoch, "sequence": sequence[device], "final": False,
-                "start_ns": epoch, "end_ns": epoch + SECOND_NS, "gaps": [], "counters": counts, "cpu_s": 0.01,
-                "memory_bytes": 5, "tasks": tasks,
-            }  # fmt: skip
-            place = folder / device
-            place.mkdir(parents=True, exist_ok=True)
-            (place / f"{epoch}-{sequence[device]}.npz").write_bytes(pack(header, columns))
 
 
 @pytest.fixture(scope="module", params=["mozart", "tag", "none", "recent"])
