@@ -97,9 +97,9 @@ def write_observations(folder, routes, route, topology, batch):
         log.close()
 
 
-def write_reports(folder, plan, watching, epochs, batch):
-    """Write what the replay's tables and selectors said as reports of agents."""
-    sequence = dict.fromkeys(plan.devices, 0)
+def write_reports(folder, plan, watching, epochs, batch, first_epoch=0, sequence=0, taken=()):
+    """Write what the replay's tables and selectors said as reports of agents, the first of which say what was taken."""
+    sequences = dict.fromkeys(plan.devices, sequence)
     for epoch in range(epochs):
         for device in plan.devices:
             tasks: dict[str, dict] = {}
@@ -120,13 +120,13 @@ def write_reports(folder, plan, watching, epochs, batch):
                     }
                     columns.update(selector_columns(name, found))
                     tasks.setdefault(name, {})["selector"] = {"selections": len(mine), "evicted": 0}
-            sequence[device] += 1
+            sequences[device] += 1
             counts = {"packets": 1, "kernel_drops": int(device == "s3"), "late_selections": 0}
             header = {
-                "device": device, "revision": 1, "epoch": epoch, "sequence": sequence[device], "final": False,
-                "start_ns": epoch, "end_ns": epoch + SECOND_NS, "gaps": [], "counters": counts, "cpu_s": 0.01,
-                "memory_bytes": 5, "tasks": tasks,
+                "device": device, "revision": 1, "epoch": first_epoch + epoch, "sequence": sequences[device],
+                "final": False, "start_ns": epoch, "end_ns": epoch + SECOND_NS, "gaps": [], "counters": counts,
+                "cpu_s": 0.01, "memory_bytes": 5, "tasks": tasks, "taken": list(taken) if epoch == 0 else [],
             }  # fmt: skip
             place = folder / device
             place.mkdir(parents=True, exist_ok=True)
-            (place / f"{epoch}-{sequence[device]}.npz").write_bytes(pack(header, columns))
+            (place / f"{first_epoch + epoch}-{sequences[device]}.npz").write_bytes(pack(header, columns))
