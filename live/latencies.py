@@ -22,9 +22,14 @@ def event_to_tag(
 ) -> NDArray[np.int64]:
     """Return for each selection (ns from the completing packet to the first tagged one, whether the flow kept sending).
 
-    Both as the selector's device saw them; -1 where no tagged packet followed. Of a selector that tags packets in both
-    directions, whichever direction is first. A flow that paused before its first tagged packet did not keep sending:
-    that time is its own, not that of the system. Shape (selections, 2).
+    1. The time is that from one packet to the other as the selector's device saw them, a switch or a host. Of a
+       selector that tags packets in both directions, whichever direction is first.
+    2. A flow keeps sending where its packets, from the one to the other, were sent no further apart than
+       `KEEPS_SENDING_NS`, as their host saw them: a switch that holds packets up does not make a flow pause.
+    3. The time of a flow that paused is its own, not that of the system. One that sent nothing more after the tag was
+       in force, or nothing more at all, has none: -1.
+
+    Shape (selections, 2).
     """
     found = np.full((len(selections), 2), (-1, 0), np.int64)
     seen = observations.seen.get(device)
@@ -40,16 +45,16 @@ def event_to_tag(
             flow[mine], concerned = key[mine], concerned | mine
     rows = np.flatnonzero(concerned)
     rows = rows[np.lexsort((seen.packets.time_ns[rows], flow[rows]))]
-    flow, times = flow[rows], seen.packets.time_ns[rows]
+    flow, times, sent_ns = flow[rows], seen.packets.time_ns[rows], seen.sent_ns[rows]
     tagged = (seen.packets.dscp[rows] & config.code.mask) == config.code.value
     for i, selection in enumerate(selections):
         begin, end = (int(np.searchsorted(flow, np.uint64(selection.flow), side)) for side in ("left", "right"))
         begin += int(np.searchsorted(times[begin:end], selection.time_ns, "right"))
         first = np.flatnonzero(tagged[begin:end])
         if len(first):
-            until = times[begin : begin + first[0] + 1]
-            gaps = np.diff(until, prepend=selection.time_ns)
-            found[i] = until[-1] - selection.time_ns, int(gaps.max() <= KEEPS_SENDING_NS)
+            at = begin + int(first[0])
+            gaps = np.diff(np.sort(sent_ns[begin : at + 1]), prepend=selection.sent_ns)
+            found[i] = times[at] - selection.time_ns, int(gaps.max() <= KEEPS_SENDING_NS)
     return found
 
 

@@ -1,0 +1,113 @@
+"""From an event to the tag: how soon the flow that completed an event is tagged, on a whole live network.
+
+B4 in Mininet on Open vSwitch, agents in their two processes, a real broker, as `mozart live` has them. Each flow
+completes the loss event with its third packet and goes on sending, one packet a millisecond. It is selected twice: at
+its host, which tags by nftables, and at its first switch, which tags by a flow entry. Measured from the time of the
+packet that completes the event, as the capture ring of the selecting device has it, to that of the first packet of the
+flow that the ring sees tagged: as it leaves the host, as it passes the switch. `in force` is when the agent had the
+kernel's or the switch's word that the tag is there. The rest of the two processors' time goes to the network itself:
+twelve switches in user space.
+
+Needs root and all that a live run needs; says so where something is missing.
+
+usage: python benchmarks/event_to_tag.py [--selections N] [--seconds S] [--rate N] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mozart.live.evaluate import Evaluator
+from mozart.live.latencies import event_to_tag, quantiles
+from mozart.live.run import Options, Run
+from mozart.tests.tag_worlds import TASKS, steady_flows, tagging_spec
+
+PROGRAMS = ("ovs-vsctl", "mosquitto", "tcpreplay", "nft", "mnexec")
+AT_ONE_SITE = 12 / 11
+"""Of twelve sites, every twelfth flow begins and ends at one, and is not sent."""
+GAP_MS = 1
+
+
+def missing() -> str:
+    """Say what this benchmark lacks here; empty where it can run."""
+    if os.geteuid() != 0:
+        return "root, to make a network"
+    lacking = [program for program in PROGRAMS if shutil.which(program) is None]
+    return ", ".join(lacking + [m for m in ("mininet", "paho") if importlib.util.find_spec(m) is None])
+
+
+def measure(selections: int, seconds: float, rate_pps: float, folder: Path) -> dict[str, Any]:
+    """Run the network, and return by where the selector stands: the times, and of how many selections."""
+    flows = round(selections * AT_ONE_SITE * 1.02)
+    packets = max(round(rate_pps * seconds / flows * AT_ONE_SITE), 20)
+    steady_flows(folder / "flows.pcap", flows, seconds, packets, GAP_MS * 1_000_000)
+    run = Run(tagging_spec(folder / "flows.pcap"), Options(speed=1.0), folder / "run", say=lambda text: None)
+    with run:
+        run.play()
+        run.finish()
+        plan = run.plan
+    evaluator = Evaluator(plan, run.folder)
+    evaluation = evaluator.evaluate()
+    found: dict[str, Any] = {
+        "packets_sent": evaluation.packets["sent"], "packets_of_a_flow": packets, "faults": run.faults,
+        "lost_by_agents": sum(sum(counts.get(n, 0) for n in LOSSES) for counts in evaluation.drops.values()),
+    }  # fmt: skip
+    for task in TASKS:
+        times, in_force = [], []
+        for (name, device), made in evaluator.selections.items():
+            if name == task:
+                (config,) = [s for s in plan.devices[device].selectors if s.task == task]
+                times += event_to_tag(config, device, made, evaluator.observations)[:, 0].tolist()
+                in_force += [s.installed_ns - s.time_ns for s in made if s.installed_ns >= 0]
+        tagged = [taken for taken in times if taken >= 0]
+        found[task] = {"selections": len(times), **quantiles(tagged), "in_force": quantiles(in_force)}
+    return found
+
+
+LOSSES = ("kernel_drops", "ring_losses")
+
+
+def main() -> int:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--selections", type=int, default=1000, help="at hosts, and as many at switches")
+    parser.add_argument("--seconds", type=float, default=30.0, help="time over which the flows begin")
+    parser.add_argument("--rate", type=float, default=6000.0, help="packets a second of all flows together")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    if lacks := missing():
+        print(f"skipped: needs {lacks}")
+        return 0
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as name:
+        found = {"load": load, **measure(args.selections, args.seconds, args.rate, Path(name))}
+    print(json.dumps(found) if args.json else text(found))
+    return 0
+
+
+def text(found: dict[str, Any]) -> str:
+    """Say it in words."""
+    lines = [
+        f"load of the machine before: {found['load']:.2f}",
+        f"{found['packets_sent']:,} packets sent, {found['lost_by_agents']} lost by capture rings; each flow sends "
+        f"{found['packets_of_a_flow']}, one every {GAP_MS} ms",
+    ]
+    for task in TASKS:
+        f = found[task]
+        lines.append(
+            f"{task:11} event to first tagged packet: p50 {f['p50']:.2f} ms, p99 {f['p99']:.2f} ms ({f['count']} of "
+            f"{f['selections']} selections); in force: p50 {f['in_force']['p50']:.2f} ms, p99 "
+            f"{f['in_force']['p99']:.2f} ms"
+        )
+    return "\n".join(lines + found["faults"])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
