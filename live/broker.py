@@ -42,12 +42,13 @@ class Broker:
         record: Recorder,
         port: int | None = None,
         log: Path | None = None,
+        start_s: float = START_S,
     ) -> None:
         """Prepare a broker for the agents of these devices; without `port`, a free one is taken when it starts.
 
-        It logs to `log`, or in its folder, which goes away with the run.
+        It logs to `log`, or in its folder, which goes away with the run. It must listen within `start_s`.
         """
-        self.folder, self.record = folder, record
+        self.folder, self.record, self.start_s = folder, record, start_s
         self.devices = [device for device in devices if device not in (CONTROLLER, OPERATOR)]
         self.log = log or folder / "mosquitto.log"
         self._asked_port = port
@@ -110,7 +111,7 @@ class Broker:
     def _launch(self, program: str) -> None:
         command = [program, "-c", str(self.folder / "mosquitto.conf")]
         process = self._process = Process("mosquitto", command, self.log, self.record)
-        until(lambda: process.pid in listeners(self.port), "mosquitto to listen", START_S, process.check)
+        until(lambda: process.pid in listeners(self.port), "mosquitto to listen", self.start_s, process.check)
 
     def _write_files(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

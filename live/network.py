@@ -27,7 +27,8 @@ from .waiting import until
 
 MTU = 9000
 START_S = 30.0
-STOP_S = 20.0
+ANSWER_S = 60
+"""How long Open vSwitch may take to answer on a busy machine; where it does not run, asking fails at once."""
 OVS_FOLDER = Path("/var/run/openvswitch")
 OVS_CTL = "/usr/share/openvswitch/scripts/ovs-ctl"
 OFFLOADS = "tx off rx off tso off gso off gro off"
@@ -113,8 +114,10 @@ class MininetNetwork(Network):
     bridge or interface of that name exists, starting raises LiveError and touches nothing.
     """
 
-    def __init__(self, topology: Topology, controller_port: int, record: Recorder) -> None:
+    def __init__(self, topology: Topology, controller_port: int, record: Recorder, patience_s: float = START_S) -> None:
         super().__init__(topology)
+        self.patience_s = patience_s
+        """How long Open vSwitch may take to have all ports, and to be rid of them."""
         self.controller = Remote(controller_port)
         self.record = record
         self.datapath = datapath()
@@ -139,7 +142,7 @@ class MininetNetwork(Network):
         self._refuse_existing()
         try:
             self._make()
-            until(self._ports_there, "the ports of the switches", START_S)
+            until(self._ports_there, "the ports of the switches", self.patience_s)
             self._configure()
         except BaseException:
             self.stop()
@@ -248,7 +251,7 @@ class MininetNetwork(Network):
         for node in self._nodes.values():
             node.terminate()
         self._nodes.clear()
-        until(lambda: not any(map(_exists, self._root_interfaces())), "the interfaces to go", STOP_S)
+        until(lambda: not any(map(_exists, self._root_interfaces())), "the interfaces to go", self.patience_s)
 
 
 class GivenNetwork(Network):
@@ -316,7 +319,7 @@ def datapath() -> str:
 def ovs_runs() -> bool:
     """Say whether Open vSwitch's daemon answers."""
     try:
-        return subprocess.run(["ovs-appctl", "--timeout=5", "version"], capture_output=True).returncode == 0
+        return subprocess.run(["ovs-appctl", f"--timeout={ANSWER_S}", "version"], capture_output=True).returncode == 0
     except FileNotFoundError:
         return False
 
@@ -330,13 +333,15 @@ def start_ovs() -> None:
 
 def vsctl(*arguments: str, wait: bool = True) -> str:
     """Run ovs-vsctl; without `wait` it does not wait for the daemon to have done it."""
-    return run(["ovs-vsctl", "--timeout=20", *([] if wait else ["--no-wait"]), *arguments])
+    return run(["ovs-vsctl", f"--timeout={ANSWER_S}", *([] if wait else ["--no-wait"]), *arguments])
 
 
 def ovs_table(table: str, *columns: str) -> list[dict[str, Any]]:
     """Return rows of Open vSwitch's database; raises LiveError, saying how to start it, where it does not run."""
     try:
-        text = run(["ovs-vsctl", "--timeout=5", "--format=json", f"--columns={','.join(columns)}", "list", table])
+        text = run(
+            ["ovs-vsctl", f"--timeout={ANSWER_S}", "--format=json", f"--columns={','.join(columns)}", "list", table]
+        )
     except LiveError as error:
         raise LiveError(f"Open vSwitch does not answer; start it with `{OVS_CTL} start` ({error})") from None
     answer = json.loads(text)
@@ -362,7 +367,7 @@ def run(arguments: Sequence[str], text: str | None = None) -> str:
 
 def _run_shell(command: str, shell: bool) -> None:
     """Run the one command line that Mininet makes for all switches."""
-    run(["sh", "-c", command.replace("ovs-vsctl", "ovs-vsctl --timeout=20", 1)])
+    run(["sh", "-c", command.replace("ovs-vsctl", f"ovs-vsctl --timeout={ANSWER_S}", 1)])
 
 
 def _plain(name: str) -> list[str]:

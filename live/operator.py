@@ -23,7 +23,8 @@ ANSWER_S = 60.0
 class Operator:
     """A connection to the bus as its operator; a context manager. Safe to read from any thread."""
 
-    def __init__(self, access: BrokerAccess) -> None:
+    def __init__(self, access: BrokerAccess, answer_s: float = ANSWER_S) -> None:
+        self.answer_s = answer_s
         self.status: dict[str, dict[str, Any]] = {}
         """What each device's agent, and the controller, last said of its state."""
         self.stats: dict[str, dict[str, Any]] = {}
@@ -45,17 +46,18 @@ class Operator:
 
     def __enter__(self) -> Self:
         self._bus.start()
-        self._bus.wait_connected(ANSWER_S)
+        self._bus.wait_connected(self.answer_s)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         self._bus.close()
 
-    def ask(self, operation: str, deadline_s: float = ANSWER_S, **more: Any) -> dict[str, Any]:
-        """Ask the controller and return its answer.
+    def ask(self, operation: str, deadline_s: float | None = None, **more: Any) -> dict[str, Any]:
+        """Ask the controller and return its answer; without a deadline, within `answer_s`.
 
         Raises LiveError where it does not answer in time, or answers that it cannot.
         """
+        deadline_s = self.answer_s if deadline_s is None else deadline_s
         name = f"{self._mine}-{next(self._numbers)}"
         self._bus.publish(topics.request(topics.OPERATOR), json.dumps({"id": name, "op": operation, **more}))
         with self._answered:

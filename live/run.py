@@ -38,8 +38,8 @@ from ..topologies.catalogue import load as load_topology
 from .broker import Broker
 from .emulation import Emulation
 from .evaluate import Evaluator
-from .network import GivenNetwork, MininetNetwork, Network, ovs_runs, start_ovs
-from .operator import Operator
+from .network import START_S, GivenNetwork, MininetNetwork, Network, ovs_runs, start_ovs
+from .operator import ANSWER_S, Operator
 from .ports import free_port
 from .processes import Process
 from .record import Record
@@ -51,9 +51,11 @@ from .waiting import until
 SETTLE_S = 1.0
 """After the last packet was sent: it is on its way, and so are the messages that it caused."""
 PLAYERS_S = 30.0
-"""How much longer than the traffic the senders may take."""
+"""How much longer than the traffic the senders may take at least."""
 PLANNING_S = 20.0
 """What the planner's solver may take at least."""
+SLOW_S = 5.0
+"""After so long the user is told what is waited for."""
 MOST_RESTARTS = 5
 """So often parts are started again in one run."""
 
@@ -147,11 +149,12 @@ class Run:
 
     def _start_broker(self) -> None:
         log = self.folder / "logs" / "mosquitto.log"
-        self.broker = Broker(self.folder / "broker", self.topology.devices, self.record, log=log)
+        patience_s = self.options.patience_s
+        self.broker = Broker(self.folder / "broker", self.topology.devices, self.record, log=log, start_s=patience_s)
         self._stack.callback(self.broker.stop)
         self.broker.start()
         access = self.broker.access
-        self.operator = self._stack.enter_context(Operator(access.only(topics.OPERATOR)))
+        self.operator = self._stack.enter_context(Operator(access.only(topics.OPERATOR), max(ANSWER_S, patience_s)))
         self._access_file("controller", access.only(topics.CONTROLLER))
         self._access_file("operator", access.only(topics.OPERATOR))
 
@@ -176,7 +179,10 @@ class Run:
         request.write_text(json.dumps(asked))
         self.start_controller(["--plan-request", str(request)])
         self._stack.callback(lambda: self.controller.stop())
-        self.wait(lambda: self.operator.status.get(topics.CONTROLLER, {}).get("state") == "running", "the controller")
+        self.wait(
+            lambda: self.operator.status.get(topics.CONTROLLER, {}).get("state") == "running",
+            "the controller, which plans",
+        )
 
     def start_controller(self, more: Sequence[str] = ()) -> None:
         """Start the controller's process; one that ran before must have ended."""
@@ -193,14 +199,16 @@ class Run:
             self.network.start()
             self.say(f"using the switches of {given}; they must have the controller tcp:127.0.0.1:{self.port}")
         else:
-            self.network = made = MininetNetwork(self.topology, self.port, self.record)
+            self.network = made = MininetNetwork(
+                self.topology, self.port, self.record, max(START_S, self.options.patience_s)
+            )
             self._stack.callback(made.stop)
             made.start()
             self.emulation = Emulation(self.topology, self.spec.loss, made, self.record)
             self.unemulated = self.emulation.start()
             for sentence in self.unemulated:
                 self.say(sentence)
-        self.network.wait_connected(self.options.patience_s, self.alive)
+        self.network.wait_connected(self.options.patience_s, self.patient("the switches' connections"))
         self.wait(self._rules_there, "the rules of all switches")
 
     def _rules_there(self) -> bool:
@@ -216,10 +224,11 @@ class Run:
         for number in range(len(self.parts)):
             self.agents.append(self.start_agent(number))
         self._stack.callback(lambda: [agent.stop() for agent in self.agents])
-        self.operator.wait_for_agents(self.devices, self.plan.revision, self.options.patience_s, self.alive)
+        patience_s, patient = self.options.patience_s, self.patient("the agents, which load or compile their loops")
+        self.operator.wait_for_agents(self.devices, self.plan.revision, patience_s, patient)
         start_ns = time.time_ns() + 10**8
         revision = self.operator.ask("time", epoch_start_ns=start_ns)["revision"]
-        self.operator.wait_for_agents(self.devices, revision, self.options.patience_s, self.alive)
+        self.operator.wait_for_agents(self.devices, revision, patience_s, patient)
 
     def start_agent(self, number: int) -> Process:
         """Start the agent's process for one part of the devices."""
@@ -248,7 +257,7 @@ class Run:
             look()
             self.supervise()
 
-        limit_s = self.traffic.duration_s + PLAYERS_S
+        limit_s = self.traffic.duration_s + max(PLAYERS_S, self.options.patience_s)
         until(lambda: not players.running() or self.stop.is_set(), "the senders to end", limit_s, meanwhile)
         if self.stop.is_set():
             players.stop()
@@ -278,7 +287,20 @@ class Run:
 
     def wait(self, condition: Callable[[], object], what: str, deadline_s: float | None = None) -> None:
         """Wait for a condition, for as long as the run is in order."""
-        until(condition, what, deadline_s or self.options.patience_s, self.alive)
+        until(condition, what, deadline_s or self.options.patience_s, self.patient(what))
+
+    def patient(self, what: str) -> Callable[[], None]:
+        """Return what to call while waiting: `alive`, and once that takes long, the user is told of it."""
+        begin, told = time.monotonic(), False
+
+        def look() -> None:
+            nonlocal told
+            self.alive()
+            if not told and time.monotonic() - begin > SLOW_S:
+                told = True
+                self.say(f"waiting for {what}, {self.options.patience_s:g} s at most")
+
+        return look
 
     def alive(self) -> None:
         """Raise where a part has ended that a start cannot go on without, or Ctrl-C was pressed."""

@@ -1,0 +1,63 @@
+"""What a live run waits for: until it is there, or in vain; and what its user is told meanwhile."""
+
+from types import SimpleNamespace
+
+import pytest
+from mozart.errors import LiveError
+from mozart.live import run as run_module
+from mozart.live.run import Options, Run
+from mozart.live.waiting import until
+from mozart.replay.vocabulary import load
+
+TASK = {
+    "name": "a",
+    "selector": {"event": "loss", "at": "source-host"},
+    "monitor": {"measure": "volume", "at": "path-switches"},
+}
+
+
+@pytest.fixture
+def run(tmp_path):
+    spec = load({"topology": {"name": "line"}, "traffic": {"synthetic": "caida-like"}, "tasks": [TASK]})
+    made = Run(spec, Options(patience_s=9.0), tmp_path, said := [].append)
+    made.said = said.__self__
+    part = SimpleNamespace(check=lambda: None)
+    made.broker, made.controller = SimpleNamespace(process=part), part
+    return made
+
+
+def turns(number):
+    """Return a condition that becomes true at its n-th turn."""
+    left = iter([False] * (number - 1) + [True])
+    return lambda: next(left)
+
+
+def test_who_waits_long_is_told_once_what_for_and_for_how_long(run, monkeypatch):
+    monkeypatch.setattr(run_module, "SLOW_S", 0.0)
+    run.wait(turns(4), "the controller")
+    assert run.said == ["waiting for the controller, 9 s at most"]
+
+
+def test_what_comes_at_once_is_not_spoken_of(run):
+    run.wait(turns(2), "the controller")
+    assert run.said == []
+
+
+def test_a_part_that_ends_ends_the_wait(run):
+    def ended():
+        raise LiveError("mosquitto ended with status 1")
+
+    run.controller.check = ended
+    with pytest.raises(LiveError, match="mosquitto ended"):
+        run.wait(lambda: False, "the controller")
+
+
+def test_ctrl_c_ends_the_wait(run):
+    run.stop.set()
+    with pytest.raises(KeyboardInterrupt):
+        run.wait(lambda: False, "the controller")
+
+
+def test_what_does_not_come_is_named():
+    with pytest.raises(LiveError, match=r"waited 0\.05 s for rain, in vain"):
+        until(lambda: False, "rain", 0.05)
