@@ -1,4 +1,8 @@
-"""A live run beside the replay of what was really sent: column by column, and which flows both selected."""
+"""A live run beside the replay of what was really sent: column by column, and which flows both selected.
+
+Beside them stands the *late* replay, whose tags come as late as half of them came in the run: where it is as the run
+is, and the other replay is not, the difference is due to the time that a tag takes.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +19,29 @@ Row = Mapping[str, Any]
 
 SETTING = ("task", "mode", "memory_entries", "detection_delay_ms", "probability")
 """Columns that say which row it is; all others are compared."""
+NOT_CAPTURED = "not_captured_ratio"
 
 
-def compare(live: Sequence[Row], replayed: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return {task, column, live, replay, difference} for each column of each task that both ran.
+def compare(live: Sequence[Row], replayed: Sequence[Row], late: Sequence[Row] = ()) -> list[dict[str, Any]]:
+    """Return a row for each column of each task that both ran: task, column, live, replay, difference, and so on.
 
-    The difference is live minus replay, None where one of them has no value.
+    The differences are live minus replay, and live minus late replay; None where one of them has no value.
     """
-    beside = {row["task"]: row for row in replayed}
+    beside, later = ({row["task"]: row for row in rows} for rows in (replayed, late))
     return [
-        {"task": row["task"], "column": column, "live": value, "replay": other, "difference": _minus(value, other)}
+        {
+            "task": row["task"],
+            "column": column,
+            "live": value,
+            "replay": beside[row["task"]][column],
+            "difference": _minus(value, beside[row["task"]][column]),
+            "late_replay": later.get(row["task"], {}).get(column),
+            "late_difference": _minus(value, later.get(row["task"], {}).get(column)),
+        }
         for row in live
         if row["task"] in beside
         for column, value in row.items()
         if column not in SETTING and column in beside[row["task"]]
-        for other in [beside[row["task"]][column]]
     ]
 
 
@@ -73,6 +85,20 @@ def table(compared: Sequence[Row], selected: Sequence[Row]) -> Table:
     last = [[_text("ratio", shares.get(task)), "", ""] for task in tasks]
     shown.add_row("replay's selected flows selected live", *(cell for three in last for cell in three))
     return shown
+
+
+def late_lines(live: Sequence[Row], replayed: Sequence[Row], late: Sequence[Row]) -> list[str]:
+    """Return a sentence for each task whose tags took time: what it missed, and what the replays missed."""
+    beside, later = ({row["task"]: row for row in rows} for rows in (replayed, late))
+    return [
+        f"{row['task']}: {_text(NOT_CAPTURED, row[NOT_CAPTURED])} not captured; {_text(NOT_CAPTURED, at_once)} by the "
+        f"replay, {_text(NOT_CAPTURED, later[row['task']][NOT_CAPTURED])} with tags that come "
+        f"{later[row['task']]['detection_delay_ms']:.1f} ms late, as half of them did"
+        for row in live
+        if row["task"] in beside and row["task"] in later
+        for at_once in [beside[row["task"]][NOT_CAPTURED]]
+        if later[row["task"]]["detection_delay_ms"] > row["detection_delay_ms"]
+    ]
 
 
 def _cells(column: str, row: Row) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
-from ..traces.figures import BLUE, GREY, VERMILION, new_figure, save, styled
+from ..traces.figures import BLUE, GREY, SKY, VERMILION, new_figure, save, styled
 
 if TYPE_CHECKING:
     from .report import LiveResult
@@ -19,29 +19,34 @@ def draw(result: LiveResult, folder: str | Path) -> list[Path]:
     paths: list[Path] = []
     rows = [row for row in result.evaluation.rows if row["not_captured_ratio"] is not None]
     if rows:
-        paths += save(beside(rows, result.replay_rows), folder, "live-and-replay")
+        paths += save(beside(rows, result.replay_rows, result.late_rows), folder, "live-and-replay")
     if result.evaluation.in_force_ms:
         paths += save(tag_times(result.evaluation.in_force_ms, result.evaluation.tag_times_ms), folder, "event-to-tag")
     return paths
 
 
 @styled
-def beside(rows: list[dict[str, Any]], replayed: list[dict[str, Any]]) -> Any:
-    """Draw the share of selected flows not captured, live and in the replay, task by task."""
-    figure, (axes,) = new_figure(0.9 + 0.5 * len(rows))
-    other = {row["task"]: row["not_captured_ratio"] for row in replayed}
-    live = [row["not_captured_ratio"] for row in rows]
-    beside = [other.get(row["task"]) or 0.0 for row in rows]
-    place = np.arange(len(rows))
-    for shares, offset, colour, label in ((live, -0.2, BLUE, "live"), (beside, 0.2, GREY, "replay")):
-        bars = axes.barh(place + offset, shares, 0.38, color=colour, label=label)
+def beside(rows: list[dict[str, Any]], replayed: list[dict[str, Any]], late: list[dict[str, Any]]) -> Any:
+    """Draw the share of selected flows not captured, live and in the replays that there are, task by task."""
+    series = [(BLUE, "live", rows)]
+    series += [(GREY, "replay", replayed)] * bool(replayed)
+    series += [(SKY, "replay, tags as late", late)] * bool(late)
+    figure, (axes,) = new_figure(0.9 + 0.25 * len(rows) * len(series))
+    place, width = np.arange(len(rows)), 0.8 / len(series)
+    largest = 0.01
+    for number, (colour, label, some) in enumerate(series):
+        by_task = {row["task"]: row["not_captured_ratio"] or 0.0 for row in some}
+        shares = [by_task.get(row["task"], 0.0) for row in rows]
+        at = place + width * (number - (len(series) - 1) / 2)
+        bars = axes.barh(at, shares, 0.95 * width, color=colour, label=label)
         axes.bar_label(bars, [f"{100 * share:.1f} %" for share in shares], padding=3, fontsize="small")
+        largest = max(largest, *shares)
     axes.set_yticks(place, [row["task"] for row in rows])
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.25 * max(0.01, *live, *beside))
+    axes.set_xlim(0, 1.25 * largest)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
     axes.set_xlabel("reachable selected flows not captured")
-    figure.legend(loc="outside lower center", ncols=2)
+    figure.legend(loc="outside lower center", ncols=len(series), columnspacing=1.0)
     return figure
 
 

@@ -37,6 +37,8 @@ class LiveResult:
     """Packets that lossy links dropped on purpose."""
     clean: bool = False
     """Whether nothing of the run is left on the machine."""
+    late: Result | None = None
+    """The same replay with tags that come as late as half of them came in the run."""
 
     @property
     def replay_rows(self) -> list[dict[str, Any]]:
@@ -44,9 +46,14 @@ class LiveResult:
         return self.replayed.rows if self.replayed is not None else []
 
     @property
+    def late_rows(self) -> list[dict[str, Any]]:
+        """The rows of the late replay."""
+        return self.late.rows if self.late is not None else []
+
+    @property
     def compared(self) -> list[dict[str, Any]]:
         """The rows beside each other (compare.py)."""
-        return compare.compare(self.evaluation.rows, self.replay_rows)
+        return compare.compare(self.evaluation.rows, self.replay_rows, self.late_rows)
 
     @property
     def overlaps(self) -> list[dict[str, Any]]:
@@ -67,6 +74,7 @@ class LiveResult:
             "packets_changed": found.packets.get("changed", 0),
             "rows": found.rows,
             "replay_rows": self.replay_rows,
+            "late_replay_rows": self.late_rows,
             "comparison": self.compared,
             "selected": self.overlaps,
             "drops": found.drops,
@@ -94,6 +102,8 @@ def tables(result: LiveResult) -> list[RenderableType]:
     shown.append(_devices(result.evaluation))
     if result.compared:
         shown.append(compare.table(result.compared, result.overlaps))
+        lines = compare.late_lines(result.evaluation.rows, result.replay_rows, result.late_rows)
+        shown += [Text(line) for line in lines]
     return shown
 
 
@@ -184,7 +194,7 @@ def write_run(result: LiveResult, folder: str | Path, plot: bool = True) -> list
 
 
 def _sources(result: LiveResult) -> list[tuple[str, list[dict[str, Any]]]]:
-    return [("live", result.evaluation.rows), ("replay", result.replay_rows)]
+    return [("live", result.evaluation.rows), ("replay", result.replay_rows), ("late replay", result.late_rows)]
 
 
 def _floats(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

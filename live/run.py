@@ -395,8 +395,9 @@ def live(spec: Spec, options: Options, folder: Path, say: Say, stop: threading.E
     evaluator = Evaluator(plan, run.folder)
     evaluation = evaluator.evaluate()
     replayed = evaluator.replayed() if options.observe and evaluation.packets["sent"] else None
+    late = evaluator.replayed(late=True) if replayed is not None and evaluation.in_force_ms else None
     problems = run.record.problems
     return LiveResult(
         run.topology, evaluation, replayed, rules, run.sent_figures(), run.unemulated, plan.refused,
-        [*run.faults, *problems], drops, clean=not problems,
+        [*run.faults, *problems], drops, clean=not problems, late=late,
     )  # fmt: skip

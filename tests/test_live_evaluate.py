@@ -98,11 +98,12 @@ def test_a_report_is_shown_and_written(world, tmp_path):
 
     evaluator = Evaluator(world.plan, world.folder)
     evaluation = evaluator.evaluate()
-    result = LiveResult(world.topology, evaluation, world.result, faults=["agent 1 ended"], clean=True)
+    late = dataclasses.replace(world.result, rows=[{**row, "detection_delay_ms": 8.5} for row in world.result.rows])
+    result = LiveResult(world.topology, evaluation, world.result, faults=["agent 1 ended"], clean=True, late=late)
     document = json.loads(json.dumps(result.to_dict()))
     wanted = {
         "switches", "hosts", "packets_sent", "packets_delivered", "packets_tagged", "rows", "replay_rows", "drops",
-        "event_to_tag_ms", "explicit_ms", "rules", "faults", "clean",
+        "late_replay_rows", "event_to_tag_ms", "explicit_ms", "rules", "faults", "clean",
     }  # fmt: skip
     assert wanted <= set(document)
     assert (document["switches"], document["hosts"], document["clean"]) == (12, 12, True)
@@ -111,6 +112,8 @@ def test_a_report_is_shown_and_written(world, tmp_path):
     text = console.export_text()
     for words in ("packets sent", "lossy-flows", "fault: agent 1 ended", "s3: kernel drops", "not captured ratio"):
         assert words in text
+    assert "with tags that come 8.5 ms late" in " ".join(text.split())
+    assert {row["late_difference"] for row in result.compared if row["live"] is not None} <= {0}
     names = {path.name for path in write_run(result, tmp_path / "run")}
     assert {"run.json", "rows.csv", "rows.parquet", "comparison.csv", "live-and-replay.png", "network.pdf"} <= names
 
@@ -214,6 +217,18 @@ def test_tags_are_timed_from_the_completing_packet_on(tmp_path):
     assert (row["selected_flows"], row["captured_flows"], row["unreachable_flows"]) == (1, 0, 0)  # no record came
     assert (row["selected_bytes"], row["pre_event_bytes"]) == (200_000, 100_000)
     assert found.devices[world.names[1]]["cpu_percent"] == pytest.approx(50.0)
+
+
+def test_the_late_replay_has_tags_as_late_as_half_of_them_came(tmp_path):
+    world = TaggedWorld(tmp_path)
+    spec = world.plan.request["spec"]
+    unsampled = {**world.plan.request, "spec": {**spec, "sampling": {**spec["sampling"], "probability": 1e-9}}}
+    evaluator = Evaluator(dataclasses.replace(world.plan, request=unsampled), tmp_path)
+    evaluator.evaluate()
+    (at_once,), (late,) = evaluator.replayed().rows, evaluator.replayed(late=True).rows
+    assert (at_once["detection_delay_ms"], late["detection_delay_ms"]) == (0.0, 3.0)
+    # packets are 2 ms apart: with 3 ms one more is missed
+    assert at_once["captured_bytes"] - late["captured_bytes"] == 1000
 
 
 def test_a_flow_that_pauses_is_timed_apart_and_one_without_a_tag_is_counted(tmp_path):

@@ -1,6 +1,7 @@
 """Tasks that come and go while a network runs are judged by the time in which they ran, to the last byte."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def world(tmp_path_factory):
     topology, mode = load_topology("b4"), "mozart"
     batch = packets_for(topology)
     start_ns, end_ns = int(batch.time_ns[0]) - SECOND_NS // 3, int(batch.time_ns[-1]) + 1
-    times = {"epoch_start_ns": start_ns, "mode": mode, "end_ns": end_ns}
+    times: dict[str, Any] = {"epoch_start_ns": start_ns, "mode": mode, "end_ns": end_ns}
     first = make_plan(some(LOSSY, ELEPHANTS), **times)
     second = make_plan(spec_of(), keep=first.kept, revision=2, **times)
     third = make_plan(some(SCANNERS, ELEPHANTS), keep=second.kept, revision=3, **times)

@@ -45,8 +45,9 @@ class World:
         told = {"tells": dict.fromkeys(ALL_PAIRS, ("s7",)), "announces": dict.fromkeys(ALL_PAIRS, ("s9",))}
         given = {"hold_s": 1.5, "code": None, "tags_forward": False, **told, **changes}
         self.pairs = Pairs(configuration())
-        self.selecting: Any = Selecting(selector(**given), self.pairs)
-        self.selecting.selector = SimpleNamespace(events=lambda seen: np.ones(len(seen.key), np.bool_), evicted=0)
+        always: Any = SimpleNamespace(events=lambda seen: np.ones(len(seen.key), np.bool_), evicted=0)
+        self.selecting = Selecting(selector(**given), self.pairs)
+        self.selecting.selector = always
 
     def true(self, now_ns: int, *flows: int) -> None:
         """At some time the event is true for some flows, a packet each."""
