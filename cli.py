@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -105,6 +106,7 @@ def sentence(text: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
+    hold_streams()
     try:
         args = build_parser().parse_args(argv)
         status: int = args.run(args)
@@ -124,9 +126,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         quiet_stdout()
         return FAILED
-    except OSError as error:
-        say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except MemoryError as error:
+        say(f"this machine has not enough memory: {error}; ask for smaller tables (memory_entries, --memory)")
         return FAILED
+    except OSError as error:
+        say(f"{error.filename}: {error.strerror}" if error.filename else f"writing or reading: {error.strerror}")
+        return FAILED
+
+
+def hold_streams() -> None:
+    """Make sure that what is printed goes somewhere, and that no character ends a run.
+
+    A closed stream becomes the null device, so that no file of ours gets its number. A character that the
+    encoding of standard output lacks (as in the locale C) is printed as a question mark.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def quiet_stdout() -> None:

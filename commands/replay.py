@@ -9,7 +9,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..fields import Field
 
 PLAIN_WIDTH = 170
 """Columns of the tables where standard output is no terminal."""
@@ -37,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detection-delay-ms", metavar="N,N,...", help="delays between event and tag, side by side")
     parser.add_argument("--loss", metavar="LINK=P,...", help="links that drop packets, such as s3-s6=2%%")
     parser.add_argument("--probability", metavar="P", help="sampling probability")
-    parser.add_argument("--seed", type=int, metavar="N", help="of all that is random")
+    parser.add_argument("--seed", metavar="N", help="of all that is random")
     parser.add_argument(
         "--algorithm",
         metavar="NAME",
@@ -52,12 +55,15 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import replace as with_
 
     from ..errors import SpecError
+    from ..fields import fields_of
     from ..placement.algorithms import DEFAULT
-    from ..replay.report import tables, write_run
+    from ..replay.report import check_folder, tables, write_run
     from ..replay.run import replay
     from ..replay.vocabulary import load
-    from ..tasks import parse_loss
+    from ..tasks import MonitorSpec, Sampling, SelectorSpec, Spec, parse_loss
 
+    if args.out:
+        check_folder(args.out)
     spec = load(args.spec)
     if args.duration is not None:
         if spec.traffic.synthetic is None or args.trace:
@@ -67,23 +73,26 @@ def run(args: argparse.Namespace) -> int:
         result = replay(
             spec,
             trace=args.trace,
-            memory=_numbers(args.memory, "--memory", int, 1),
+            memory=_values(args.memory, "--memory", fields_of(MonitorSpec)["memory_entries"]),
             mode=args.mode.split(",") if args.mode else None,
-            detection_delay_ms=_numbers(args.detection_delay_ms, "--detection-delay-ms", float, 0),
+            detection_delay_ms=_values(
+                args.detection_delay_ms, "--detection-delay-ms", fields_of(SelectorSpec)["detection_delay_ms"]
+            ),
             loss=parse_loss(args.loss) if args.loss else None,
-            probability=_probability(args.probability),
-            seed=args.seed,
+            probability=_value(args.probability, "--probability", fields_of(Sampling)["probability"]),
+            seed=_value(args.seed, "--seed", fields_of(Spec)["seed"]),
             algorithm=args.algorithm or DEFAULT,
             progress=progress,
             stop=stop,
         )
+    if result.error and not result.trace["packets"]:
+        raise result.error
+    if result.interrupted and not result.trace["packets"]:
+        raise KeyboardInterrupt
     if args.json:
         print(json.dumps(result.to_dict(), indent=2))
     else:
-        from rich.console import Console
-
-        width = None if sys.stdout.isatty() else PLAIN_WIDTH
-        Console(width=width).print(*tables(result), sep="\n")
+        _show(tables(result))
     if args.out:
         for path in write_run(result, args.out):
             print(f"mozart: wrote {path}", file=sys.stderr)
@@ -93,6 +102,14 @@ def run(args: argparse.Namespace) -> int:
     if result.error:
         raise result.error
     return 0
+
+
+def _show(tables: list[Any]) -> None:
+    """Print the report: as wide as the terminal, or for a file, where lines are as long as they are."""
+    from rich.console import Console
+
+    terminal = sys.stdout.isatty()
+    Console(width=None if terminal else PLAIN_WIDTH).print(*tables, sep="\n", soft_wrap=not terminal)
 
 
 @contextmanager
@@ -129,28 +146,20 @@ def shown_progress() -> Iterator[Any]:
         )
 
 
-def _numbers(text: str | None, option: str, kind: type, least: float) -> list[Any] | None:
-    """Read a list of numbers such as 256,512."""
+def _values(text: str | None, option: str, field: Field) -> list[Any] | None:
+    """Read values with commas between, such as 256,512; each one counts once."""
+    if text is None:
+        return None
+    return list(dict.fromkeys(_value(part, option, field) for part in text.split(",")))
+
+
+def _value(text: str | None, option: str, field: Field) -> Any:
+    """Read one value of an option, None where it is not given; SpecError says what is allowed."""
     from ..errors import SpecError
 
     if text is None:
         return None
     try:
-        numbers = [kind(part) for part in text.split(",")]
-    except ValueError:
-        raise SpecError(f"{option} takes numbers with commas between, such as 256,512, not {text!r}") from None
-    if any(not least <= number < float("inf") for number in numbers):
-        raise SpecError(f"{option} takes numbers of at least {least:g}, not {text!r}")
-    return list(dict.fromkeys(numbers))
-
-
-def _probability(text: str | None) -> float | None:
-    from ..errors import SpecError
-    from ..fields import Field
-
-    if text is None:
-        return None
-    try:
-        return float(Field(float, minimum=0, maximum=1, percent=True).read(text))
+        return field.read(text)
     except ValueError as error:
-        raise SpecError(f"--probability {error}") from None
+        raise SpecError(f"{option} {error}") from None

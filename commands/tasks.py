@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from ..errors import SpecError
+
+LEAST_WIDTH = 100
+"""Columns of the table; a narrower terminal breaks its lines."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,12 +73,37 @@ def show(answer: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("task", "event", "measure", "runs", "modules", "channels", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("task", "event", "measure", "runs", "modules", "channels"):
+        table.add_column(title, overflow="fold")
     for task in answer["tasks"]:
         runs = "yes" if task["runs"] else f"no: {task['reason']}"
-        places = f"{len(task['modules'])} on {', '.join(sorted(set(map(str, task['modules'].values()))))}"
+        places = f"{len(task['modules'])} on {ranges(map(str, task['modules'].values()))}"
         modules = places if task["modules"] else ""
         table.add_row(task["name"], task["event"], task["measure"], runs, modules, ", ".join(task["channels"]))
-    Console().print(table)
+    console = Console()
+    console.width = max(console.width, LEAST_WIDTH)
+    console.print(table)
     for move in answer.get("moves", ()):
         print("moved: {task} {module}: {source} -> {to}".format_map(move))
+
+
+def ranges(devices: Iterable[str]) -> str:
+    """Name devices in order, neighbours as a range: s1, s2, s3, s7 -> 's1 to s3, s7'."""
+    numbers: dict[str, list[int]] = {}
+    for device in sorted(set(devices), key=lambda name: (name[:1], int(name[1:]))):
+        numbers.setdefault(device[0], []).append(int(device[1:]))
+    runs: list[tuple[str, int, int]] = []
+    for letter, found in numbers.items():
+        for number in found:
+            if runs and runs[-1][0] == letter and runs[-1][2] == number - 1:
+                runs[-1] = (letter, runs[-1][1], number)
+            else:
+                runs.append((letter, number, number))
+    return ", ".join(_run(*run) for run in runs)
+
+
+def _run(letter: str, first: int, last: int) -> str:
+    if last - first < 2:
+        return ", ".join(f"{letter}{number}" for number in range(first, last + 1))
+    return f"{letter}{first} to {letter}{last}"

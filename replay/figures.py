@@ -95,12 +95,17 @@ def reports(rows: Sequence[Row]) -> Any:
 
 
 def lines(axes: Axes, rows: Sequence[Row], against: str, value: Any) -> None:
-    """Draw one line a mode; rows without a value leave a gap."""
-    for mode in MODES:
+    """Draw one line a mode, the later the thinner, so that none hides another; rows without a value leave a gap."""
+    modes = [mode for mode in MODES if any(row["mode"] == mode for row in rows)]
+    for i, mode in enumerate(modes):
         points = sorted((row[against], value(row)) for row in rows if row["mode"] == mode and value(row) is not None)
         if points:
+            below = len(modes) - 1 - i
             colour, marker = LOOK.get(mode, (PURPLE, "x"))
-            axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4, label=mode, clip_on=False)
+            axes.plot(
+                *zip(*points, strict=True), color=colour, marker=marker, label=mode, clip_on=False,
+                linewidth=1.3 + 0.55 * below, markersize=3.8 + 0.75 * below,
+            )  # fmt: skip
 
 
 def legend(figure: Any, axes: Axes) -> None:

@@ -19,6 +19,17 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 PACKAGES = ("numpy", "numba", "pyarrow", "networkx", "matplotlib", "PuLP", "PyYAML")
+UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"), (1, "B"))
+
+
+def check_folder(folder: str | Path) -> None:
+    """Refuse, with SpecError, a name under which no run folder can be, before a long run ends there."""
+    place = Path(folder).absolute()
+    there = next(each for each in (place, *place.parents) if os.path.lexists(each))
+    if not there.is_dir():
+        raise SpecError(f"{folder}: the run cannot be written there: {there} is not a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise SpecError(f"{folder}: the run cannot be written there: {there} is not yours to write to")
 
 
 def write_run(result: Result, folder: str | Path, plot: bool = True) -> list[Path]:
@@ -78,19 +89,23 @@ def tables(result: Result) -> list[RenderableType]:
     for task, placed in result.placement.items():
         rows = [row for row in result.rows if row["task"] == task]
         selector, monitor = placed["selector"], placed["monitor"]
-        head = rows[0]
         delays = sorted({row["detection_delay_ms"] for row in rows})
+        at_delay = {delay: [row for row in rows if row["detection_delay_ms"] == delay] for delay in delays}
+        selected = rows[0]["selected_flows"]
         shown.append(
             Text.assemble(
                 ("\n" + task, "bold"),
                 f": {selector['event']} on {_devices(selector['devices'])}, {monitor['measure']} on "
                 f"{_devices(monitor['devices'])}, by {', '.join(placed['channels'])}; "
-                f"{head['selected_flows']:,} flows selected, {head['unreachable_flows']:,} of them unreachable"
-                + (f"; with a detection delay of {delays[0]:g} ms:" if len(delays) > 1 else ""),
+                + (f"{selected:,} {'flow' if selected == 1 else 'flows'} selected" if selected else "no flow selected")
+                + (_unreachable(rows) if selected and len(delays) == 1 else ""),
             )
         )
-        if head["selected_flows"]:
-            shown.append(_rows_tables(rows))
+        for delay, mine in at_delay.items():
+            if selected and len(delays) > 1:
+                shown.append(Text(f"detection delay {delay:g} ms{_unreachable(mine)}"))
+            if selected:
+                shown.append(_rows_tables(mine))
         shown.extend(_located_lines(result, task))
     return shown
 
@@ -100,8 +115,8 @@ def trace_lines(result: Result) -> list[str]:
     t = result.trace
     flows = f"{t['flows']:,} flows" if t["flows_exact"] else f"about {t['flows']:,} flows"
     lines = [
-        f"{t['packets']:,} packets, {flows}, {t['bytes'] / 1e9:.2f} GB, {t['duration_s']:.1f} s of trace, "
-        f"at {result.packets_per_s / 1e6:.2f} million packets/s"
+        f"{t['packets']:,} packets, {flows}, {_bytes(t['bytes'])}, {_seconds(t['duration_s'])} s of trace, "
+        f"at {_rate(result.packets_per_s)} packets/s"
     ]
     left_out = [f"{reason.replace('_', ' ')} {count:,}" for reason, count in t["skipped"].items() if count]
     if left_out:
@@ -124,21 +139,23 @@ def refusal_lines(result: Result) -> list[str]:
     return [head, *(f"refused: {task}: {reason}" for task, reason in result.refused.items())]
 
 
+def _unreachable(rows: Sequence[dict[str, Any]]) -> str:
+    return f", {rows[0]['unreachable_flows']:,} of them unreachable"
+
+
 def _rows_tables(rows: Sequence[dict[str, Any]]) -> RenderableType:
-    """Show three tables, modes downwards and memory sizes across, for the shortest detection delay."""
+    """Show three tables of the rows of one detection delay, modes downwards and memory sizes across."""
     from rich.columns import Columns
 
-    delay = min(row["detection_delay_ms"] for row in rows)
-    mine = [row for row in rows if row["detection_delay_ms"] == delay]
     return Columns(
         [
-            _mode_table(mine, "not captured, %", lambda row: _percent(row["not_captured_ratio"]), floor=True),
+            _mode_table(rows, "not captured, %", lambda row: _percent(row["not_captured_ratio"]), floor=True),
             _mode_table(
-                mine,
+                rows,
                 "pre-event bytes captured, %",
                 lambda row: _share(row["pre_event_captured_bytes"], row["pre_event_bytes"]),
             ),
-            _mode_table(mine, "reports, kB", lambda row: f"{row['report_bytes'] / 1e3:,.0f}"),
+            _mode_table(rows, "reports, kB", lambda row: f"{row['report_bytes'] / 1e3:,.0f}"),
         ],
         padding=(0, 3),
     )
@@ -205,3 +222,17 @@ def _percent(value: float | None) -> str:
 
 def _share(part: int, whole: int) -> str:
     return _percent(part / whole if whole else None)
+
+
+def _bytes(count: int) -> str:
+    """Show bytes with three digits or more, in a unit that makes few of them."""
+    unit, name = next((pair for pair in UNITS if count >= pair[0]), UNITS[-1])
+    return f"{count / unit:.2f} {name}" if unit > 1 else f"{count} {name}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:,.1f}" if seconds >= 1 or not seconds else f"{seconds:.3g}"
+
+
+def _rate(per_s: float) -> str:
+    return f"{per_s / 1e6:.2f} million" if per_s >= 1e5 else f"{per_s:,.0f}"

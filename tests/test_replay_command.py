@@ -127,9 +127,9 @@ def test_a_damaged_trace_is_replayed_up_to_the_damage(
     ("arguments", "says"),
     [
         (["--mode", "mozrat"], "no mode 'mozrat'"),
-        (["--memory", "many"], "--memory takes numbers"),
-        (["--memory", "0"], "--memory takes numbers of at least 1"),
-        (["--detection-delay-ms", "-1"], "--detection-delay-ms takes numbers of at least 0"),
+        (["--memory", "many"], "--memory must be a whole number"),
+        (["--memory", "0"], "--memory must be a whole number from 1 to"),
+        (["--detection-delay-ms", "-1"], "--detection-delay-ms must be a number from 0 to"),
         (["--loss", "s1-s12=1%"], "no such link"),
         (["--loss", "s3-s6"], "LINK=PROBABILITY"),
         (["--loss", "s3-s6=2"], "must be a number from 0 to 1"),

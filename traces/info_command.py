@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 SHOWN_QUANTILES = ("p10", "p50", "p90", "p99", "p99.9")
 
+LEAST_WIDTH = 80
+"""Columns that the tables take; a narrower terminal breaks their lines, and no figure is cut off."""
+
 EXAMPLES = """examples:
   mozart trace info backbone.pcap.gz
   mozart trace info 'minutes-*.pcap.gz' --plot figures
@@ -68,11 +71,14 @@ def show(report: dict[str, Any], as_json: bool) -> None:
         return
     from rich.console import Console
 
-    Console().print(
-        laid_out(general_rows(report)),
-        laid_out(protocol_rows(report), "protocol", "packets", "of packets", "of bytes"),
-        laid_out(distribution_rows(report), "", "mean", *SHOWN_QUANTILES, "max"),
-    )
+    console = Console()
+    console.width = max(console.width, LEAST_WIDTH)
+    console.print(laid_out(general_rows(report)))
+    if report["packets"]:
+        console.print(
+            laid_out(protocol_rows(report), "protocol", "packets", "of packets", "of bytes"),
+            laid_out(distribution_rows(report), "", "mean", *SHOWN_QUANTILES, "max"),
+        )
 
 
 Rows = list[tuple[str, ...]]

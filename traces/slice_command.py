@@ -8,6 +8,9 @@ from ..errors import SpecError
 from .formats import check_output, open_trace
 from .rewrite import add_output_arguments, rewrite
 
+MOST_S = 1_000_000_000
+"""Latest second of a trace that a slice may begin or end at; times are counted in 64-bit nanoseconds."""
+
 EXAMPLES = """examples:
   mozart trace slice day.pcap.gz minute.pcap.gz --start 60 --end 120
   mozart trace slice day.pcap.gz first.pcap --packets :100000
@@ -38,6 +41,9 @@ def run(args: argparse.Namespace) -> int:
     check_output(args.out, args.force)
     from .slice import Cut, cut
 
+    for option, seconds in (("--start", args.start), ("--end", args.end)):
+        if seconds is not None and not abs(seconds) <= MOST_S:
+            raise SpecError(f"{option} {seconds:g}: give at most {MOST_S:,} seconds")
     first_packet, end_packet = packet_range(args.packets or ":")
     what = Cut(args.start or 0.0, args.end, first_packet, end_packet, args.stretch)
     with open_trace(args.input) as trace:

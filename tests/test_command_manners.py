@@ -1,0 +1,184 @@
+"""How commands behave where their user's world is not as it should be: wrong input, closed pipes, narrow terminals."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import mozart.commands.check
+import pytest
+from mozart.cli import main
+from mozart.commands.tasks import ranges
+from mozart.replay.figures import capture
+from mozart.replay.report import check_folder
+from mozart.replay.run import replay
+
+MOZART = [sys.executable, "-c", "import sys; from mozart.cli import main; sys.exit(main())"]
+SPEC = """
+topology: {name: line}
+traffic: {synthetic: caida-like, duration_s: 0.5, packets_per_s: 4000, lossy_share: 0.9}
+tasks:
+  - name: lossy
+    selector: {event: loss, threshold: 0.01, min_packets: 2, at: source-host}
+    monitor: {measure: volume, at: path-switches, memory_entries: 64}
+"""
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    """Return a task file of one task over half a second of traffic."""
+    path = tmp_path / "tasks.yaml"
+    path.write_text(SPEC)
+    return path
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("name", ["empty.pcap", "text.pcap", "folder"])
+def test_a_trace_without_a_packet_is_no_result(
+    spec: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.pcap").touch()
+    (tmp_path / "text.pcap").write_text("these are words\n")
+    (tmp_path / "folder").mkdir()
+    assert run("replay", spec, "--trace", tmp_path / name, "--out", tmp_path / "run") == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert name in told.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_folder_that_cannot_be_is_refused_before_the_replay(
+    spec: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place in (spec, spec / "run"):
+        assert run("replay", spec, "--out", place) == 2
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert "cannot be written there" in told.err
+    check_folder(tmp_path / "new" / "run")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--seed", "-1"),
+        ("--seed", "x"),
+        ("--seed", str(2**64)),
+        ("--memory", str(10**11)),
+        ("--memory", "64,,128"),
+        ("--detection-delay-ms", "1e300"),
+        ("--detection-delay-ms", "nan"),
+        ("--probability", "-1"),
+    ],
+    ids=" ".join,
+)
+def test_numbers_out_of_range_are_refused(
+    spec: Path, options: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("replay", spec, *options) == 2
+    assert f"mozart: {options[0]} must be a " in capsys.readouterr().err
+
+
+def test_every_detection_delay_is_shown(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("replay", spec, "--detection-delay-ms", "0,20", "--mode", "none,mozart") == 0
+    shown = capsys.readouterr().out
+    assert "detection delay 0 ms" in shown
+    assert "detection delay 20 ms" in shown
+    assert shown.count("not captured, %") == 2
+
+
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_a_closed_stream_does_not_end_a_replay(spec: Path, tmp_path: Path, closed: int) -> None:
+    command = [*MOZART, "replay", str(spec), "--mode", "mozart", "--out", str(tmp_path / "run")]
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {closed}{"<" if closed == 0 else ">"}&-', "sh", *command],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["rows"]
+
+
+def test_an_encoding_without_a_character_does_not_end_a_command(tmp_path: Path) -> None:
+    document = {
+        "switches": ["s1", "s2"],
+        "links": [{"a": "s1", "b": "s2", "latency_ms": 1, "rate_mbps": 10}],
+        "sites": {"s1": "Zürich"},
+    }
+    (tmp_path / "two.json").write_text(json.dumps(document))
+    done = subprocess.run(
+        [*MOZART, "topology", str(tmp_path / "two.json")],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Z?rich" in done.stdout
+
+
+def test_want_of_memory_is_a_message(
+    spec: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_memory(args: Any) -> NoReturn:
+        raise MemoryError("Unable to allocate 745. GiB")
+
+    monkeypatch.setattr(mozart.commands.check, "run", no_memory)
+    assert run("check", spec) == 1
+    assert "not enough memory: Unable to allocate 745. GiB" in capsys.readouterr().err
+
+
+def test_a_narrow_terminal_cuts_no_figure_off(
+    spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = tmp_path / "t.pcap"
+    assert run("trace", "synth", trace, "--duration-s", "0.2", "--packets-per-s", "5000") == 0
+    monkeypatch.setenv("COLUMNS", "40")
+    assert run("trace", "info", trace) == 0
+    assert "…" not in capsys.readouterr().out
+
+
+def test_info_on_a_capture_without_packets_shows_no_empty_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = tmp_path / "none.pcap"
+    trace.write_bytes(bytes.fromhex("d4c3b2a1020004000000000000000000ffff000065000000"))
+    assert run("trace", "info", trace) == 0
+    shown = capsys.readouterr().out
+    assert "packets" in shown
+    assert "protocol" not in shown
+
+
+def test_a_topology_without_links_between_switches_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "one.json").write_text('{"switches": ["s1"], "links": []}')
+    assert run("topology", tmp_path / "one.json") == 0
+    assert "links between switches 0" in capsys.readouterr().out
+
+
+def test_a_picture_that_cannot_be_drawn_is_told_before_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("topology", "b4", "--plot", tmp_path / "b4.gif") == 2
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("option", ["--start", "--end"])
+def test_a_slice_beyond_all_time_is_refused(tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("trace", "slice", tmp_path / "a.pcap", tmp_path / "b.pcap", option, "1e300") == 2
+    assert f"{option} 1e+300: give at most 1,000,000,000 seconds" in capsys.readouterr().err
+
+
+def test_devices_are_named_as_ranges() -> None:
+    assert ranges(["s10", "s2", "s1", "h3", "s3", "s9", "h4", "s3"]) == "h3, h4, s1 to s3, s9, s10"
+    assert ranges([]) == ""
+
+
+def test_no_line_of_a_figure_hides_another(spec: Path) -> None:
+    rows = replay(spec, memory=[16, 64], mode=["none", "two-mode", "mozart"]).rows
+    (axes,) = capture(rows).axes
+    widths = {line.get_label(): line.get_linewidth() for line in axes.lines}
+    assert widths["none"] > widths["two-mode"] > widths["mozart"]
