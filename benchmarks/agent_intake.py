@@ -53,6 +53,8 @@ BLOCKS, BLOCK_BYTES = 1024, 32 << 10
 SENDER_CORE, AGENT_CORE = 0, 1
 EVENT = {"threshold": 0.02, "min_packets": 20}
 ROUNDS = 1000
+EPOCH_NS = 5 * 10**9
+"""So that reports are made while packets come."""
 START_S, SETTLE_S = 60.0, 5.0
 FILE_HEADER = bytes.fromhex("4d3cb2a1 02000400 00000000 00000000 ffff0000 01000000")
 RECORD = np.dtype(
@@ -254,7 +256,7 @@ def agent(folder: Path, side: Side) -> Iterator[Intake]:
         client.wait_connected(START_S)
         selects = selector(parameters=EVENT, memory_entries=1 << 16, code=None, tags_forward=False)
         records = monitor(memory_entries=1 << 14, code=None)
-        config = configuration(probability=0.01, selectors=(selects,), monitors=(records,))
+        config = configuration(epoch_ns=EPOCH_NS, probability=0.01, selectors=(selects,), monitors=(records,))
         client.publish(topics.config("h1"), config.to_json(), retain=True, wait_s=START_S)
         place = {"device": "h1", "kind": "host", "interface": side.interface, "netns_pid": side.pid}
         (folder / "devices.json").write_text(json.dumps([place | {"blocks": BLOCKS, "block_bytes": BLOCK_BYTES}]))
@@ -262,7 +264,8 @@ def agent(folder: Path, side: Side) -> Iterator[Intake]:
         write_access(folder / "agent.json", access)
         command = [sys.executable, "-m", "mozart.agents.agent", "--devices", "devices.json", "--broker", "agent.json"]
         process = subprocess.Popen(command, cwd=folder, text=True, preexec_fn=on_core(AGENT_CORE))
-        until(lambda: "running" in states and stats, "the agent to say that it runs", START_S)
+        until(lambda: process.poll() is not None or ("running" in states and stats), "the agent to run", START_S)
+        assert process.poll() is None, f"the agent ended with status {process.returncode}"
         yield Intake(process, client, side, stats)
         process.terminate()
         process.wait(START_S)
@@ -387,7 +390,11 @@ def climb(intake: Intake, sender: Sender, trace: Path) -> Iterator[dict[str, Any
 
 def text(found: dict[str, Any]) -> str:
     """Say it in words."""
-    lines = [f"an agent's process with one selector (loss) and one monitor; medians of {found['runs']}, losses of all"]
+    ring_mib, epoch_s = BLOCKS * BLOCK_BYTES >> 20, EPOCH_NS // 10**9
+    lines = [
+        f"an agent's process: one selector (loss), one monitor, a ring of {ring_mib} MiB, a report every {epoch_s} s; "
+        f"medians of {found['runs']}, losses of all"
+    ]
     for name in ("send_pcap", "tcpreplay"):
         f = found[name]
         lines.append(
