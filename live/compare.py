@@ -1,7 +1,8 @@
 """A live run beside the replay of what was really sent: column by column, and which flows both selected.
 
 Beside them stands the *late* replay, whose tags come as late as half of them came in the run: where it is as the run
-is, and the other replay is not, the difference is due to the time that a tag takes.
+is, and the other replay is not, the difference is due to the time that a tag takes. By itself it would call flows
+unreachable that send nothing more when their tag is there; beside the run they are ones that it did not capture.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def compare(live: Sequence[Row], replayed: Sequence[Row], late: Sequence[Row] = 
 
     The differences are live minus replay, and live minus late replay; None where one of them has no value.
     """
-    beside, later = ({row["task"]: row for row in rows} for rows in (replayed, late))
+    beside = {row["task"]: row for row in replayed}
+    later = {row["task"]: row for row in as_beside(late, replayed)}
     return [
         {
             "task": row["task"],
@@ -42,6 +44,16 @@ def compare(live: Sequence[Row], replayed: Sequence[Row], late: Sequence[Row] = 
         if row["task"] in beside
         for column, value in row.items()
         if column not in SETTING and column in beside[row["task"]]
+    ]
+
+
+def as_beside(late: Sequence[Row], replayed: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return the rows of the late replay with the share of flows not captured of those that tags at once can reach."""
+    reachable = {row["task"]: row["selected_flows"] - row["unreachable_flows"] for row in replayed}
+    return [
+        {**row, NOT_CAPTURED: 1 - row["captured_flows"] / reachable[row["task"]] if reachable[row["task"]] else None}
+        for row in late
+        if row["task"] in reachable
     ]
 
 
@@ -89,7 +101,8 @@ def table(compared: Sequence[Row], selected: Sequence[Row]) -> Table:
 
 def late_lines(live: Sequence[Row], replayed: Sequence[Row], late: Sequence[Row]) -> list[str]:
     """Return a sentence for each task whose tags took time: what it missed, and what the replays missed."""
-    beside, later = ({row["task"]: row for row in rows} for rows in (replayed, late))
+    beside = {row["task"]: row for row in replayed}
+    later = {row["task"]: row for row in as_beside(late, replayed)}
     return [
         f"{row['task']}: {_text(NOT_CAPTURED, row[NOT_CAPTURED])} not captured; {_text(NOT_CAPTURED, at_once)} by the "
         f"replay, {_text(NOT_CAPTURED, later[row['task']][NOT_CAPTURED])} with tags that come "

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
 from ..traces.figures import BLUE, GREY, SKY, VERMILION, new_figure, save, styled
+from .compare import as_beside
 
 if TYPE_CHECKING:
     from .report import LiveResult
@@ -19,7 +20,8 @@ def draw(result: LiveResult, folder: str | Path) -> list[Path]:
     paths: list[Path] = []
     rows = [row for row in result.evaluation.rows if row["not_captured_ratio"] is not None]
     if rows:
-        paths += save(beside(rows, result.replay_rows, result.late_rows), folder, "live-and-replay")
+        shown = beside(rows, result.replay_rows, as_beside(result.late_rows, result.replay_rows))
+        paths += save(shown, folder, "live-and-replay")
     if result.evaluation.in_force_ms:
         paths += save(tag_times(result.evaluation.in_force_ms, result.evaluation.tag_times_ms), folder, "event-to-tag")
     return paths

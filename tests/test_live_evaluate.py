@@ -231,6 +231,15 @@ def test_the_late_replay_has_tags_as_late_as_half_of_them_came(tmp_path):
     assert at_once["captured_bytes"] - late["captured_bytes"] == 1000
 
 
+def test_a_flow_that_is_over_when_its_tag_comes_is_not_captured_by_the_late_replay():
+    at_once = {"task": "a", "selected_flows": 10, "unreachable_flows": 2, "captured_flows": 8, "not_captured_ratio": 0}
+    late = {**at_once, "unreachable_flows": 4, "captured_flows": 6}
+    live = {**at_once, "captured_flows": 5, "not_captured_ratio": 0.375}
+    (row,) = [row for row in compare.compare([live], [at_once], [late]) if row["column"] == "not_captured_ratio"]
+    assert (row["difference"], row["late_replay"], row["late_difference"]) == (0.375, 0.25, 0.125)
+    assert compare.as_beside([late], [{**at_once, "selected_flows": 2}])[0]["not_captured_ratio"] is None
+
+
 def test_a_flow_that_pauses_is_timed_apart_and_one_without_a_tag_is_counted(tmp_path):
     slow = TaggedWorld(tmp_path / "slow", spacing_ns=6_000_000)
     found = Evaluator(slow.plan, slow.folder).evaluate().event_to_tag_ms
