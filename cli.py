@@ -10,6 +10,7 @@ Exit status: 0 done, 1 failed, 2 bad usage or bad input, 130 stopped by Ctrl-C.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import io
 import os
@@ -127,9 +128,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         quiet_stdout()
         return FAILED
     except MemoryError as error:
-        say(f"this machine has not enough memory: {error}; ask for smaller tables (memory_entries, --memory)")
-        return FAILED
+        return out_of_memory(error)
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            return out_of_memory(error)
         say(f"{error.filename}: {error.strerror}" if error.filename else f"writing or reading: {error.strerror}")
         return FAILED
 
@@ -145,6 +147,12 @@ def hold_streams() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
+
+
+def out_of_memory(error: Exception) -> int:
+    """Say that a run asked for more memory than there is; returns the exit status."""
+    say(f"this machine has not enough memory ({error}); ask for smaller tables (memory_entries, --memory)")
+    return FAILED
 
 
 def quiet_stdout() -> None:

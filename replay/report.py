@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +106,8 @@ def tables(result: Result) -> list[RenderableType]:
                 shown.append(Text(f"detection delay {delay:g} ms{_unreachable(mine)}"))
             if selected:
                 shown.append(_rows_tables(mine))
-        shown.extend(_located_lines(result, task))
+        if selected:
+            shown.extend(_located_lines(result, task))
     return shown
 
 
@@ -183,26 +184,32 @@ def _mode_table(
 
 
 def _located_lines(result: Result, task: str) -> list[Any]:
-    """Say where packets of selected flows were lost: with most memory and the shortest delay, mode by mode."""
+    """Say where packets of selected flows were lost: with most memory and the shortest delay, for modes that agree."""
     from rich.text import Text
 
     mine = [found for found in result.located_links if found["task"] == task]
     best = max(((f["memory_entries"], -f["detection_delay_ms"]) for f in mine), default=None)
-    lines = []
+    modes: dict[str, list[str]] = {}
     for found in mine:
         if (found["memory_entries"], -found["detection_delay_ms"]) == best:
-            links = sorted(found["links"], key=lambda x: -(x["estimated_loss"] or 0))
-            named = ", ".join(
-                f"{link['link']} {_percent(link['estimated_loss'])} % (true {_percent(link['true_loss'])} %)"
-                for link in links[:3]
-            )
-            rest = f" and {len(links) - 3} more" if len(links) > 3 else ""
-            score = "; ".join(
-                f"{what}: precision {_percent(found[p])} %, recall {_percent(found[r])} %"
-                for what, p, r in (("links", "precision", "recall"), ("flows", "flow_precision", "flow_recall"))
-            )
-            lines.append(Text(f"loss located by {found['mode']}: {named}{rest}\n    {score}"))
-    return lines
+            modes.setdefault(_located(found), []).append(found["mode"])
+    return [Text(f"loss located by {', '.join(names)}: {text}") for text, names in modes.items()]
+
+
+def _located(found: Mapping[str, Any]) -> str:
+    """Say which links one mode names, and how right it is."""
+    links = sorted(found["links"], key=lambda x: -(x["estimated_loss"] or 0))
+    named = ", ".join(
+        f"{link['link']} {_percent(link['estimated_loss'])} % (true {_percent(link['true_loss'])} %)"
+        for link in links[:3]
+    )
+    rest = f" and {len(links) - 3} more" if len(links) > 3 else ""
+    score = "; ".join(
+        f"{what}: precision {_percent(found[p])} %, recall {_percent(found[r])} %"
+        for what, p, r in (("links", "precision", "recall"), ("flows", "flow_precision", "flow_recall"))
+        if found[p] is not None or found[r] is not None
+    )
+    return f"{named or 'no link'}{rest}" + (f"\n    {score}" if score else "")
 
 
 def _devices(names: Sequence[str]) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +97,22 @@ def test_every_detection_delay_is_shown(spec: Path, capsys: pytest.CaptureFixtur
     assert shown.count("not captured, %") == 2
 
 
+def test_modes_that_locate_the_same_loss_stand_in_one_line(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("replay", spec, "--loss", "s2-s3=20%", "--mode", "tag,mozart", "--memory", "4096") == 0
+    shown = capsys.readouterr().out
+    assert shown.count("loss located") == 1
+    assert "loss located by tag, mozart: s2-s3 " in shown
+
+
+def test_loss_is_not_located_where_nothing_was_selected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quiet = tmp_path / "quiet.yaml"
+    quiet.write_text(SPEC.replace("min_packets: 2", "min_packets: 1000000"))
+    assert run("replay", quiet, "--loss", "s2-s3=20%", "--mode", "mozart") == 0
+    shown = capsys.readouterr().out
+    assert "no flow selected" in shown
+    assert "located" not in shown
+
+
 @pytest.mark.parametrize("closed", [0, 1, 2])
 def test_a_closed_stream_does_not_end_a_replay(spec: Path, tmp_path: Path, closed: int) -> None:
     command = [*MOZART, "replay", str(spec), "--mode", "mozart", "--out", str(tmp_path / "run")]
@@ -124,12 +142,14 @@ def test_an_encoding_without_a_character_does_not_end_a_command(tmp_path: Path) 
 def test_want_of_memory_is_a_message(
     spec: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def no_memory(args: Any) -> NoReturn:
-        raise MemoryError("Unable to allocate 745. GiB")
+    for error in (MemoryError("745 GiB"), OSError(errno.ENOMEM, "745 GiB")):
 
-    monkeypatch.setattr(mozart.commands.check, "run", no_memory)
-    assert run("check", spec) == 1
-    assert "not enough memory: Unable to allocate 745. GiB" in capsys.readouterr().err
+        def no_memory(args: Any, error: Exception = error) -> NoReturn:
+            raise error
+
+        monkeypatch.setattr(mozart.commands.check, "run", no_memory)
+        assert run("check", spec) == 1
+        assert re.search(r"not enough memory \(.*745 GiB\)", capsys.readouterr().err)
 
 
 def test_a_narrow_terminal_cuts_no_figure_off(
