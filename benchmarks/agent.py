@@ -115,7 +115,7 @@ def tag_delay(where: str, selections: int, seconds: float, folder: Path) -> dict
 def main() -> int:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rate", type=float, default=1e6, help="packets/s that the agent is offered")
+    parser.add_argument("--rate", type=float, default=1.1e6, help="packets/s that the agent is offered")
     parser.add_argument("--seconds", type=float, default=10.0, help="for how long")
     parser.add_argument("--runs", type=int, default=3, help="how many times")
     parser.add_argument("--no-ramp", action="store_true", help="leave the rising rates out")
