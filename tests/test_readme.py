@@ -16,14 +16,6 @@ from mozart.selectors.events import EVENTS
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
 
-IMPORTS = """
-from typing import ClassVar
-import numpy as np
-from mozart.fields import Field
-from mozart.kernels import lean_kernel
-from mozart.selectors.selector import Selector
-"""
-
 
 def blocks(language: str) -> list[str]:
     """Return the code blocks of a language."""
@@ -40,12 +32,12 @@ def test_the_task_file_loads(tmp_path: Path) -> None:
 def test_the_selector_selects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = next(block for block in blocks("python") if "class Bulk" in block)
     assert len([line for line in code.splitlines() if line.strip()]) <= 20
-    path = tmp_path / "readme_selector.py"
-    path.write_text(IMPORTS + code)
-    found = importlib.util.spec_from_file_location("readme_selector", path)
+    path = tmp_path / "bulk.py"
+    path.write_text(code)
+    found = importlib.util.spec_from_file_location("mozart.selectors.bulk", path)
     assert found is not None and found.loader is not None
     module = importlib.util.module_from_spec(found)
-    monkeypatch.setitem(sys.modules, "readme_selector", module)
+    monkeypatch.setitem(sys.modules, "mozart.selectors.bulk", module)
     found.loader.exec_module(module)
     monkeypatch.setitem(EVENTS, "bulk", module.Bulk)
     spec = {
