@@ -9,6 +9,7 @@ Offloads are off and IPv6 has no addresses anywhere, so that only packets of the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import warnings
@@ -329,6 +330,9 @@ def start_ovs() -> None:
     OVS_FOLDER.mkdir(parents=True, exist_ok=True)
     run([OVS_CTL, "start", "--system-id=random"])
     until(ovs_runs, "Open vSwitch to start", START_S)
+    with contextlib.suppress(OSError, ValueError):  # its nice value is -10, which counts within its session only
+        number = int((OVS_FOLDER / "ovs-vswitchd.pid").read_text())
+        Path(f"/proc/{number}/autogroup").write_text("-10")
 
 
 def vsctl(*arguments: str, wait: bool = True) -> str:

@@ -75,6 +75,8 @@ class Selector:
         n = len(seen.key)
         row, fresh, true = np.empty(n, np.int64), np.zeros(n, np.bool_), np.zeros(n, np.bool_)
         concerned = self.concerns(seen)
+        if concerned is not None and not concerned.any():
+            return true
         where = seen.where if concerned is None else np.where(concerned, seen.where, np.int32(-1))
         state_kernels.locate(
             seen.key, where, seen.packets.time_ns,
