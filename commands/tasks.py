@@ -84,8 +84,17 @@ def show(answer: dict[str, Any]) -> None:
     console = Console()
     console.width = max(console.width, LEAST_WIDTH)
     console.print(table)
+    there = {task["name"] for task in answer["tasks"]}
     for move in answer.get("moves", ()):
-        print("moved: {task} {module}: {source} -> {to}".format_map(move))
+        if move["task"] in there:
+            print(moved(**{key: move[key] for key in ("task", "module", "source", "to")}))
+
+
+def moved(task: str, module: str, source: str | None, to: str | None) -> str:
+    """Say what became of a module with a new plan: it moved, or is new in its task (no source), or stopped (no to)."""
+    if source is None:
+        return f"new: {task} {module} on {to}"
+    return f"stopped: {task} {module} on {source}" if to is None else f"moved: {task} {module}: {source} -> {to}"
 
 
 def ranges(devices: Iterable[str]) -> str:

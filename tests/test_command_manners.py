@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import mozart.commands.check
 import pytest
 from mozart.cli import main
-from mozart.commands.tasks import ranges
+from mozart.commands.tasks import ranges, show
 from mozart.replay.figures import capture
 from mozart.replay.report import check_folder
 from mozart.replay.run import replay
@@ -195,6 +195,25 @@ def test_a_slice_beyond_all_time_is_refused(tmp_path: Path, option: str, capsys:
 def test_devices_are_named_as_ranges() -> None:
     assert ranges(["s10", "s2", "s1", "h3", "s3", "s9", "h4", "s3"]) == "h3, h4, s1 to s3, s9, s10"
     assert ranges([]) == ""
+
+
+def test_modules_that_moved_are_told_but_not_those_of_a_task_that_was_removed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    task = {
+        "name": "loss", "event": "loss", "measure": "volume", "runs": True, "reason": None,
+        "modules": {"monitor-s1": "s1"}, "channels": ["tag"],
+    }  # fmt: skip
+    moves = [
+        {"revision": 2, "task": name, "module": "monitor", "source": source, "to": to}
+        for name, source, to in (("loss", "s1", "s2"), ("loss", None, "s3"), ("loss", "s4", None), ("gone", "s5", None))
+    ]
+    show({"tasks": [task], "moves": moves})
+    assert capsys.readouterr().out.splitlines()[-3:] == [
+        "moved: loss monitor: s1 -> s2",
+        "new: loss monitor on s3",
+        "stopped: loss monitor on s4",
+    ]
 
 
 def test_no_line_of_a_figure_hides_another(spec: Path) -> None:
