@@ -1,8 +1,9 @@
 """A live run beside the replay of what was really sent: column by column, and which flows both selected.
 
 Beside them stands the *late* replay, whose tags come as late as half of them came in the run: where it is as the run
-is, and the other replay is not, the difference is due to the time that a tag takes. By itself it would call flows
-unreachable that send nothing more when their tag is there; beside the run they are ones that it did not capture.
+is, and the other replay is not, the difference is due to the time that a tag takes. By itself it calls flows
+unreachable that send nothing more when their tag is there, and leaves them out. Beside the run they count, captured
+or not; volumes, which are without them, are not compared.
 """
 
 from __future__ import annotations
@@ -48,13 +49,18 @@ def compare(live: Sequence[Row], replayed: Sequence[Row], late: Sequence[Row] = 
 
 
 def as_beside(late: Sequence[Row], replayed: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return the rows of the late replay with the share of flows not captured of those that tags at once can reach."""
-    reachable = {row["task"]: row["selected_flows"] - row["unreachable_flows"] for row in replayed}
-    return [
-        {**row, NOT_CAPTURED: 1 - row["captured_flows"] / reachable[row["task"]] if reachable[row["task"]] else None}
-        for row in late
-        if row["task"] in reachable
-    ]
+    """Return what can be compared of the late replay's rows: flows selected, and captured of those reached at once."""
+    beside = {row["task"]: row for row in replayed}
+    found = []
+    for row in late:
+        if (other := beside.get(row["task"])) is not None:
+            reachable = other["selected_flows"] - other["unreachable_flows"]
+            more = max(row["unreachable_captured_flows"] - other["unreachable_captured_flows"], 0)
+            captured = min(row["captured_flows"] + more, reachable)
+            shown = {name: row[name] for name in (*SETTING, "selected_flows") if name in row}
+            missed = 1 - captured / reachable if reachable else None
+            found.append({**shown, "captured_flows": captured, NOT_CAPTURED: missed})
+    return found
 
 
 def _minus(value: float | None, other: float | None) -> float | None:
