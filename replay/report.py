@@ -85,7 +85,7 @@ def tables(result: Result) -> list[RenderableType]:
     """Return what a terminal shows: the trace, the modules, and a table of rows a task."""
     from rich.text import Text
 
-    shown: list[RenderableType] = [Text(line) for line in (*trace_lines(result), *refusal_lines(result))]
+    shown: list[RenderableType] = [Text(line) for line in (*trace_lines(result), *placement_lines(result))]
     for task, placed in result.placement.items():
         rows = [row for row in result.rows if row["task"] == task]
         selector, monitor = placed["selector"], placed["monitor"]
@@ -131,10 +131,8 @@ def trace_lines(result: Result) -> list[str]:
     return lines
 
 
-def refusal_lines(result: Result) -> list[str]:
-    """Say which tasks were not replayed because they could not be placed, and why; empty where all were."""
-    if not result.refused:
-        return []
+def placement_lines(result: Result) -> list[str]:
+    """Say how many tasks have a place for all their modules, and which were not replayed for want of one, and why."""
     all_tasks = len(result.placement) + len(result.refused)
     head = f"placed {len(result.placement)} of {all_tasks} tasks ({result.algorithm}: {result.placement_status})"
     return [head, *(f"refused: {task}: {reason}" for task, reason in result.refused.items())]

@@ -14,7 +14,7 @@ import yaml
 from mozart.cli import main
 from mozart.errors import PlacementError, SpecError
 from mozart.replay.placed import place_tasks
-from mozart.replay.report import refusal_lines
+from mozart.replay.report import placement_lines
 from mozart.replay.vocabulary import load
 from mozart.topologies.catalogue import load as load_topology
 
@@ -51,8 +51,8 @@ def test_a_task_that_does_not_fit_is_refused_and_the_others_are_as_without_it() 
     assert "large" not in json.dumps(both.rows)
     assert "capacity: memory of s1" in both.refused["large"]
     assert "it would run with" in both.refused["large"]
-    assert refusal_lines(both)[0] == "placed 1 of 2 tasks (priced: optimal)"
-    assert refusal_lines(alone) == []
+    assert placement_lines(both)[0] == "placed 1 of 2 tasks (priced: optimal)"
+    assert placement_lines(alone) == ["placed 1 of 1 tasks (priced: optimal)"]
 
 
 def test_what_tasks_are_worth_decides_which_runs() -> None:
