@@ -26,6 +26,7 @@ from ..errors import MozartError
 from .bus_link import BusLink
 from .device import Device
 from .places import Place, read_places
+from .priority import Priority
 from .warm_up import warm_up
 
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S, PAUSES = 0.001, 0.004, 2
@@ -37,10 +38,6 @@ TEND_S = 0.001
 SWITCH_S = 0.0002
 """How long another thread (the bus has some a device) may keep this one from going on, while both have work."""
 FAREWELL_S = 5.0
-PRIORITY = -10
-"""Nice value: that of ovs-vswitchd, so that a tag does not wait for whatever else the machine does."""
-AUTOGROUP = Path("/proc/self/autogroup")
-"""Where the kernel shares processors out among sessions first (sched(7)), nice values count within a session only."""
 
 
 class Agent:
@@ -77,18 +74,24 @@ class Agent:
         """Serve the devices until `stop`; then report, and say farewell to the bus."""
         for link in self.links:
             link.start()
+        with Priority() as priority:
+            self._do_rounds(priority)
+        for device in self.devices:
+            device.close(time.time_ns(), remove_tags)
+        for link in self.links:
+            link.close(FAREWELL_S)
+
+    def _do_rounds(self, priority: Priority) -> None:
         pause_s = 0.0
         while not self._stopping:
             self._wait(pause_s)
+            if pause_s:
+                priority.paused()
             begun = time.perf_counter()
             most = max(device.react(time.time_ns()) for device in self.devices)
             self._tend()
             took_s = time.perf_counter() - begun
             pause_s = 0.0 if most >= MANY else min(max(PAUSES * took_s, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
-        for device in self.devices:
-            device.close(time.time_ns(), remove_tags)
-        for link in self.links:
-            link.close(FAREWELL_S)
 
     def _tend(self) -> None:
         """Let devices do what can wait, each in its turn, until there is nothing more or it has taken long enough."""
@@ -130,24 +133,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MozartError as error:
         print(f"mozart agent: {error}", file=sys.stderr)
         return error.exit_code
-    hurry()
     keep()
     sys.setswitchinterval(SWITCH_S)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, agent.stop)
     agent.run(options.remove_tags)
     return 0
-
-
-def hurry() -> None:
-    """Let this process go first, and where it has a session to itself (as in a live run), that session.
-
-    Where this is not ours to decide, tags come a little later.
-    """
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
-        if os.getsid(0) == os.getpid():
-            AUTOGROUP.write_text(str(PRIORITY))
 
 
 def keep() -> None:

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mozart.agents.agent import AUTOGROUP, PRIORITY
+from mozart.agents.priority import AUTOGROUP, NICE
 from mozart.agents.netns import network_of
 from mozart.bus import topics
 from mozart.bus.access import write_access
@@ -109,9 +109,9 @@ def on_core(core: int) -> Callable[[], None]:
     def settle() -> None:
         os.setsid()
         os.sched_setaffinity(0, {core % (os.cpu_count() or 1)})
-        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
+        os.setpriority(os.PRIO_PROCESS, 0, NICE)
         with suppress(OSError):
-            AUTOGROUP.write_text(str(PRIORITY))
+            AUTOGROUP.write_text(str(NICE))
 
     return settle
 

@@ -1,0 +1,66 @@
+"""Who goes first: real-time with pauses, not without, and as before where the user may not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOM = str(Path(__file__).resolve().parent.parent)
+PROGRAM = """
+import os, sys, time
+sys.path.insert(0, {room!r})
+from mozart.agents.priority import Priority
+priority = Priority()
+priority.__enter__()
+def policy():
+    return os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
+def works_until_given_up():
+    end = time.monotonic() + 30
+    while priority.realtime:
+        assert time.monotonic() < end
+"""
+REST = """
+print(priority.realtime, policy() == os.SCHED_RR, os.getpriority(os.PRIO_PROCESS, 0))
+for _ in range(2):
+    works_until_given_up()
+    print(priority.realtime, policy() == os.SCHED_OTHER, os.getpriority(os.PRIO_PROCESS, 0))
+    priority.paused()
+    print(priority.realtime, policy() == os.SCHED_RR)
+priority.__exit__()
+priority.paused()
+print(priority.realtime, policy() == os.SCHED_OTHER)
+end = time.thread_time() + 0.5  # what comes now may take long
+while time.thread_time() < end:
+    pass
+"""
+
+
+def said(rest: str, *instead: str) -> list[str]:
+    program = (PROGRAM + rest).replace("{room!r}", repr(ROOM))
+    program = program.replace(*instead) if instead else program
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=90)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may be a real-time process")
+def test_a_thread_that_never_pauses_is_real_time_no_more_until_it_pauses():
+    try:
+        before = os.sched_getscheduler(0), os.sched_getparam(0)
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+        os.sched_setscheduler(0, *before)
+    except OSError:
+        pytest.skip("root may not be a real-time process here")
+    found = said(REST)
+    assert found == ["True True -10", *["False True -10", "True True"] * 2, "False True"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+def test_who_may_not_goes_on_as_before():
+    nobody = "os.setgroups([]); os.setgid(65534); os.setuid(65534)\npriority = Priority()"
+    found = said("print(priority.realtime, policy() == os.SCHED_OTHER)\n", "priority = Priority()", nobody)
+    assert found == ["False True"]
