@@ -34,8 +34,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mozart.agents.priority import AUTOGROUP, NICE
 from mozart.agents.netns import network_of
+from mozart.agents.priority import AUTOGROUP, NICE
 from mozart.bus import topics
 from mozart.bus.access import write_access
 from mozart.live.broker import Broker
@@ -176,6 +176,8 @@ class Taken:
     """The most that a packet was sent after its time."""
     cpu_s: float
     """User and system time of the agent's process, from before the first packet to the last counted."""
+    waited_s: float
+    """Time that the agent's first thread, which does the rounds, had work and was given no core."""
     selected: int
 
     @property
@@ -204,6 +206,10 @@ class Intake:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def waited_s(self) -> float:
+        """Time that the agent's first thread was ready to run and did not (proc(5), schedstat)."""
+        return int(Path(f"/proc/{self.process.pid}/schedstat").read_text().split()[1]) / 1e9
+
     def counted(self, name: str) -> int:
         """A counter as the agent said it last."""
         return int(self.stats[-1][name])
@@ -213,12 +219,15 @@ class Intake:
         names = ("packets", "kernel_drops", "ring_losses", "selected")
         self._fresh()
         before, arrived, cpu_s = {n: self.counted(n) for n in names}, self.arrived(), self.cpu_s()
+        waited_s = self.waited_s()
         sent = send()
+        waited_s = self.waited_s() - waited_s
         came = self.arrived() - arrived
         used_s = self._settled(before["packets"] + before["kernel_drops"] + came) - cpu_s
         found = {n: self.counted(n) - before[n] for n in names}
         return Taken(
-            sent.packets, came, seconds=sent.seconds, behind_s=sent.behind_s, cpu_s=used_s, **found
+            sent.packets, came, seconds=sent.seconds, behind_s=sent.behind_s, cpu_s=used_s,
+            waited_s=waited_s, **found,
         )  # fmt: skip
 
     def _fresh(self) -> None:
@@ -377,7 +386,7 @@ def measure(rate: float, seconds: float, runs: int, ramp: bool) -> dict[str, Any
 
 
 def climb(intake: Intake, sender: Sender, trace: Path) -> Iterator[dict[str, Any]]:
-    """Offer more and more, until packets are lost; twice at the same rate before that counts."""
+    """Offer more and more, until packets are lost; where some are, once more at that rate, and both tries are shown."""
     for rate in RAMP:
         for _ in range(2):
             found = intake.take(lambda r=rate: sender.send(trace, RAMP_S * (r or RAMP[-2]), r))  # type: ignore[misc]
@@ -414,6 +423,12 @@ def text(found: dict[str, Any]) -> str:
     if steps := found["ramp"]:
         lines.append("rising    " + ", ".join(f"{s['packets_per_s'] / 1e6:.2f} M/s lost {s['lost']:,}" for s in steps))
         most = max((s["packets_per_s"] for s in steps if s["lost"] == 0), default=0.0)
-        end = "packets are lost beyond that" if steps[-1]["lost"] else "the sender goes no faster"
+        end = "both tries beyond that lost packets" if steps[-1]["lost"] else "the sender goes no faster"
         lines.append(f"          most without a loss for {RAMP_S} s: {most:,.0f} packets/s; {end}")
+        lines += [
+            f"          at {s['packets_per_s'] / 1e6:.2f} M/s, with losses, the agent waited {s['waited_s']:.2f} s "
+            f"of {s['seconds']:.2f} for its core"
+            for s in steps
+            if s["lost"]
+        ]
     return "\n".join(lines)
