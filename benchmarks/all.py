@@ -18,6 +18,7 @@ BENCHMARKS = {
     "replay.py": ["--packets", "2000000", "--runs", "1"],
     "quality.py": ["--packets", "1000000"],
     "agent.py": ["--seconds", "2", "--runs", "1", "--no-ramp", "--selections", "100", "--over", "3"],
+    "event_to_tag.py": ["--selections", "100", "--seconds", "5"],
     "placement.py": ["--quick"],
 }
 """Each benchmark, with what makes it quick."""

@@ -1,4 +1,4 @@
-"""Traffic and tasks to time tags by: flows that complete an event early and keep sending, on the B4 of a live run."""
+"""Traffic and tasks to time tags by: flows that complete an event early and keep sending, through a live network."""
 
 from __future__ import annotations
 
@@ -41,14 +41,17 @@ def steady_flows(path: Path, flows: int, over_s: float, packets: int, gap_ns: in
         writer.write(batch)
 
 
-def tagging_spec(trace: Path, epoch_s: float = 5.0) -> Spec:
-    """Return a task file on B4 in which each flow of `steady_flows` is selected at its host and at its first switch."""
+def tagging_spec(trace: Path, epoch_s: float = 5.0, **topology: Any) -> Spec:
+    """Return a task file in which each flow of `steady_flows` is selected at its host and at its first switch.
+
+    On B4, where no other `topology` is given.
+    """
     event: dict[str, Any] = {"event": "loss", "threshold": 0.3, "min_packets": 3}
     monitor = {"measure": "volume", "at": "path-switches", "memory_entries": 1024}
     tasks = [{"name": name, "selector": {**event, "at": at}, "monitor": dict(monitor)} for name, at in TASKS.items()]
     return load(
         {
-            "topology": {"name": "b4"},
+            "topology": topology or {"name": "b4"},
             "traffic": {"trace": str(trace)},
             "sampling": {"probability": 0.01, "epoch_s": epoch_s},
             "tasks": tasks,
