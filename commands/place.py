@@ -129,6 +129,19 @@ class _Source:
             self.topologies[""] = topology
         else:
             raise SpecError("place what? give a task file, --problem FILE or --generate tasks=60")
+        self._refuse_missing(args.explain)
+
+    def _refuse_missing(self, explained: Sequence[str]) -> None:
+        """Refuse a problem without tasks, and tasks to explain that are not in the last one, before anything runs."""
+        from ..errors import SpecError
+
+        last = self.problem(self.instances[-1])
+        if not last.tasks:
+            raise SpecError("there is nothing to place: the problem has no tasks; give it one or more")
+        known = {task.name for task in last.tasks}
+        for name in explained:
+            if name not in known:
+                raise SpecError(f"--explain {name}: the problem has no such task")
 
     def problem(self, instance: Instance | None) -> Problem:
         """Return the problem of an instance, or the only one, without the devices that have disappeared."""

@@ -39,7 +39,8 @@ class Relaxation:
 class Explanation:
     """What keeps a task out, by the name of the constraint, and the cheapest relaxations that let it in.
 
-    `together` are all needed at once (the others stay where they are); `latency` is enough by itself.
+    `together` are all needed at once (the others stay where they are); `latency` is enough by itself. A task whose
+    bound no devices keep, and that has no room with a longer one either, needs both `together`.
     """
 
     task: str
@@ -78,12 +79,25 @@ def explain(problem: Problem, placement: Placement, name: str, solver: str = "hi
     latency = None if longer is None else Relaxation(None, "latency", longer)
     choices = task_choices(problem, task, np.full_like(left, PLENTY))
     if choices is None:
-        return Explanation(name, f"latency: no candidates are within {task.max_latency_ms:g} ms", (), latency)
+        constraint = f"latency: no candidates are within {task.max_latency_ms:g} ms"
+        return Explanation(name, constraint, () if latency else _latency_and_room(problem, t, left, solver), latency)
     missing = _missing(problem, t, choices, left, solver)
     if not missing:
         return Explanation(name, "fits into what is left: the search stopped before it was tried")
     rows = ", ".join(f"{r.resource.split('_')[0]} of {r.device}" for r in missing)
     return Explanation(name, f"capacity: {rows}, where the other tasks stay as they are", missing, latency)
+
+
+def _latency_and_room(problem: Problem, t: int, left: np.ndarray, solver: str) -> tuple[Relaxation, ...]:
+    """Return the shortest longer bound that some devices keep, and what is missing on them."""
+    plenty = np.full_like(left, PLENTY)
+    longer = _least_bound(problem, problem.tasks[t], plenty, solver)
+    if longer is None:
+        return ()
+    eased = problem.with_tasks([replace(problem.tasks[t], max_latency_ms=longer)])
+    choices = task_choices(eased, eased.tasks[0], plenty)
+    missing = _missing(eased, 0, choices, left, solver) if choices else ()
+    return (Relaxation(None, "latency", longer), *missing)
 
 
 def _left(problem: Problem, placement: Placement) -> np.ndarray:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import PlacementError
-from .problem import Problem
+from .problem import Problem, read_json
 from .result import Assignment, Move
 from .search import Chosen, Kept, moves
 
@@ -21,12 +20,7 @@ def load_kept(path: str | Path) -> Assignment:
 
     Raises PlacementError naming what is wrong with the file.
     """
-    try:
-        document = json.loads(Path(path).read_text())
-    except OSError as error:
-        raise PlacementError(f"cannot read the placement {path}: {error.strerror}") from error
-    except json.JSONDecodeError as error:
-        raise PlacementError(f"{path}:{error.lineno}: this is not JSON: {error.msg}") from error
+    document = read_json(path, "placement")
     if isinstance(document, dict) and "rows" in document and "placement" in document:
         document = document["placement"]
     _refuse_other(document, path)

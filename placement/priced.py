@@ -55,23 +55,23 @@ EFFORTS = (0.25, 0.5, 1.0, 2.0)
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One attempt at a value: how to pack, and for how long the integer program may decide after that."""
+    """One attempt at a value: how to pack, and the integer program's patience after that; 0 asks none."""
 
     manner: Manner
-    settle_s: float
+    patience: int | None
 
 
 FEW_ROUNDS = (
-    Round(replace(FREE, steps=100_000), 0.5),
-    Round(FREE, 4.0),
-    Round(replace(FREE, steps=2_000_000), math.inf),
+    Round(replace(FREE, steps=100_000), 10),
+    Round(FREE, 100),
+    Round(replace(FREE, steps=2_000_000), None),
 )
 MANY_ROUNDS = (
-    Round(STRICT, 0.0),
-    Round(HARDER, 0.0),
-    Round(replace(HARDER, steps=2_000_000), math.inf),
+    Round(STRICT, 0),
+    Round(HARDER, 0),
+    Round(replace(HARDER, steps=2_000_000), None),
 )
-KEPT_ROUNDS = (Round(HOME, 0.5), Round(replace(HOME, exchange=10), 4.0))
+KEPT_ROUNDS = (Round(HOME, 10), Round(replace(HOME, exchange=10), 100))
 
 
 def priced(search: Search) -> None:
@@ -114,7 +114,9 @@ def _with_steps(search: Search, layout: Layout, cuts: Cuts) -> None:
         bound, now = search.bound, rounds[number]
         if not _reach(search, layout, cuts, bound, now.manner, 10 * (number + 1)) and search.bound == bound:
             settled = (
-                (few or not search.kept) and now.settle_s and settle(search, layout, cuts.best, bound, now.settle_s)
+                (few or not search.kept)
+                and now.patience != 0
+                and settle(search, layout, cuts.best, bound, now.patience)
             )
             if number == 0 and not settled:
                 _below(search, layout, cuts, now.manner)

@@ -208,23 +208,32 @@ def from_json(document: Any) -> Problem:
     """Make a problem of its JSON form. Raises PlacementError naming every value that is missing or wrong."""
     reader = _Reader([])
     top = reader.fields("", document, ("devices", "latency_ms", "tasks"))
-    devices = tuple(reader.device(i, d) for i, d in enumerate(reader.items("devices", top.get("devices"))))
-    latency = reader.matrix([d.name for d in devices], top.get("latency_ms"))
-    tasks = tuple(reader.task(i, t) for i, t in enumerate(reader.items("tasks", top.get("tasks"))))
+    devices = tuple(reader.device(i, d) for i, d in enumerate(reader.items("devices", top.get("devices", []))))
+    latency = reader.matrix([d.name for d in devices], top["latency_ms"]) if "latency_ms" in top else np.zeros((0, 0))
+    tasks = tuple(reader.task(i, t) for i, t in enumerate(reader.items("tasks", top.get("tasks", []))))
     refuse(reader.faults)
     return Problem(devices, latency, tasks)
 
 
 def load_problem(path: str | Path) -> Problem:
     """Read a problem from a JSON file. Raises PlacementError naming the file and every fault."""
+    document = read_json(path, "problem")
     try:
-        return from_json(json.loads(Path(path).read_text()))
-    except OSError as error:
-        raise PlacementError(f"cannot read the problem {path}: {error.strerror}") from error
-    except json.JSONDecodeError as error:
-        raise PlacementError(f"{path}:{error.lineno}: this is not JSON: {error.msg}") from error
+        return from_json(document)
     except PlacementError as error:
         raise PlacementError(f"{path}: {error}") from error
+
+
+def read_json(path: str | Path, what: str) -> Any:
+    """Read a JSON file; `what` names it where it cannot be read. Raises PlacementError."""
+    try:
+        return json.loads(Path(path).read_text())
+    except OSError as error:
+        raise PlacementError(f"cannot read the {what} {path}: {error.strerror}") from error
+    except json.JSONDecodeError as error:
+        raise PlacementError(f"{path}:{error.lineno}: this is not JSON: {error.msg}") from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise PlacementError(f"{path}: this is not JSON: {error}") from error
 
 
 @dataclass
@@ -233,22 +242,21 @@ class _Reader:
 
     faults: list[str]
 
-    def fields(self, where: str, value: Any, required: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Any]:
+    def fields(self, where: str, value: Any, required: Sequence[str]) -> dict[str, Any]:
         prefix = f"{where}: " if where else ""
         if not isinstance(value, dict):
             self.faults.append(f"{prefix}must be an object with {', '.join(required)}")
             return {}
         self.faults += [f"{prefix}{name!r} is missing" for name in required if name not in value]
-        allowed = {*required, *optional}
         self.faults += [
-            f"{prefix}unknown key {name!r}; allowed are {', '.join(sorted(allowed))}"
+            f"{prefix}unknown key {name!r}; allowed are {', '.join(sorted(required))}"
             for name in value
-            if name not in allowed
+            if name not in required
         ]
         return value
 
     def items(self, where: str, value: Any) -> list[Any]:
-        if value is not None and not isinstance(value, list):
+        if not isinstance(value, list):
             self.faults.append(f"{where}: must be a list")
         return value if isinstance(value, list) else []
 
@@ -256,7 +264,19 @@ class _Reader:
         if isinstance(value, bool) or not isinstance(value, int | float):
             self.faults.append(f"{where}: is {json.dumps(value)}; it must be a number")
             return 0.0
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
+
+    def bound(self, where: str, value: Any) -> float:
+        """Read a latency bound: null is none, and a number must be finite."""
+        if value is None:
+            return math.inf
+        found = self.number(where, value)
+        if math.isinf(found):
+            self.faults.append(f"{where}: is {found}; it must be finite, or null for no bound")
+        return found
 
     def text(self, where: str, value: Any) -> str:
         if not isinstance(value, str) or not value:
@@ -274,21 +294,20 @@ class _Reader:
 
     def task(self, position: int, value: Any) -> Task:
         where = f"tasks[{position}]"
-        fields = self.fields(where, value, ("name", "modules"), ("weight", "max_latency_ms"))
-        bound = fields.get("max_latency_ms")
+        fields = self.fields(where, value, ("name", "weight", "max_latency_ms", "modules"))
         return Task(
             self.text(f"{where}.name", fields.get("name", "?")),
             tuple(
                 self.module(f"{where}.modules[{i}]", m)
-                for i, m in enumerate(self.items(f"{where}.modules", fields.get("modules")))
+                for i, m in enumerate(self.items(f"{where}.modules", fields.get("modules", [])))
             ),
             self.number(f"{where}.weight", fields.get("weight", 1.0)),
-            math.inf if bound is None else self.number(f"{where}.max_latency_ms", bound),
+            self.bound(f"{where}.max_latency_ms", fields.get("max_latency_ms")),
         )
 
     def module(self, where: str, value: Any) -> Module:
         fields = self.fields(where, value, ("name", "role", *RESOURCES, "candidates"))
-        candidates = self.items(f"{where}.candidates", fields.get("candidates"))
+        candidates = self.items(f"{where}.candidates", fields.get("candidates", []))
         return Module(
             self.text(f"{where}.name", fields.get("name", "?")),
             self.text(f"{where}.role", fields.get("role", "?")),

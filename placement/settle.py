@@ -15,11 +15,11 @@ from .search import EPSILON, Search
 from .solvers import solve
 
 
-def settle(search: Search, layout: Layout, prices: Prices, least: float, limit_s: float = math.inf) -> bool:
+def settle(search: Search, layout: Layout, prices: Prices, least: float, patience: int | None = None) -> bool:
     """Find the placement of most value among those of at least `least`, or prove that there is none.
 
     What costs more than the gap between the bound and `least` is in no such placement: choices are left out, and tasks
-    that gain more than the gap run in all of them. Returns whether it came to an end.
+    that gain more than the gap run in all of them. Returns whether it came to an end (`patience` as in solvers.py).
     """
     gap = prices.bound - search.offset - least + EPSILON
     gain = np.maximum(layout.weight - prices.cheapest, 0.0)
@@ -35,7 +35,7 @@ def settle(search: Search, layout: Layout, prices: Prices, least: float, limit_s
     stay = 0.5 * search.step / max(1, sum(len(before) for before in search.kept.values()))
     model.program.setObjective(value + stay * model.stays(search) if stay and search.kept else value)
     model.at_least(value, least + search.offset, "least")
-    answer = solve(model.program, search, limit_s=limit_s)
+    answer = solve(model.program, search, patience=patience)
     found = -math.inf
     if answer.found:
         found = float(pulp.value(value)) - search.offset

@@ -42,11 +42,13 @@ class Answer:
 
 
 class _Highs(pulp.HiGHS):
-    """PuLP's HiGHS with a start solution, an answer to Ctrl-C, and models handed over as arrays."""
+    """PuLP's HiGHS with a start solution, patience, an answer to Ctrl-C, and models handed over as arrays."""
 
-    def __init__(self, start: Mapping[str, float] | None, **options: Any) -> None:
+    def __init__(self, start: Mapping[str, float] | None, patience: int | None, **options: Any) -> None:
         super().__init__(**options)
         self.start = start
+        self.patience = patience
+        self.checks = 0
         self.interrupted = False
 
     def buildSolverModel(self, lp: pulp.LpProblem) -> None:
@@ -85,6 +87,8 @@ class _Highs(pulp.HiGHS):
             values = np.array([self.start.get(v.name, 0.0) for v in lp.variables()], float)
             highs.setSolution(len(values), np.arange(len(values), dtype=np.int32), values)
         highs.HandleKeyboardInterrupt = True
+        if self.patience is not None:
+            highs.cbMipInterrupt += self._check
         highs.startSolve()
         while True:
             try:
@@ -95,6 +99,11 @@ class _Highs(pulp.HiGHS):
                 self.interrupted = True
                 highs.cancelSolve()
 
+    def _check(self, event: Any) -> None:
+        self.checks += 1
+        if self.patience is not None and self.checks > self.patience:
+            event.interrupt()
+
 
 def solve(
     model: pulp.LpProblem,
@@ -102,21 +111,23 @@ def solve(
     *,
     start: Mapping[str, float] | None = None,
     relaxed: bool = False,
-    limit_s: float = math.inf,
+    patience: int | None = None,
     gap: float = 0.0,
 ) -> Answer:
-    """Solve a model within `limit_s` and what is left of the search's time, from a start solution where there is one.
+    """Solve a model within what is left of the search's time, from a start solution where there is one.
+
+    `patience` ends it early, and at the same point however fast the machine is: HiGHS after so many of its own checks
+    whether to go on (some tens a second on the programs of placement), CBC after so many nodes.
 
     With `relaxed`, integrality is left out and the rows' duals are set. With a `gap`, a solution that is worse than
     the best by no more than this share counts as proved. Raises PlacementError for a solver that is not there.
     """
-    limit_s = min(limit_s, search.left_s)
-    if limit_s < SHORTEST_S:
+    if search.left_s < SHORTEST_S:
         return Answer(False, False, math.inf if model.sense == pulp.LpMaximize else -math.inf)
     if search.solver == "highs":
-        return _solve_highs(model, search, start, relaxed, limit_s, gap)
+        return _solve_highs(model, search, start, relaxed, patience, gap)
     if search.solver == "cbc":
-        return _solve_cbc(model, search, start, relaxed, limit_s, gap)
+        return _solve_cbc(model, search, start, relaxed, patience, gap)
     raise PlacementError(f"no solver {search.solver!r}; there are {', '.join(SOLVERS)}")
 
 
@@ -125,19 +136,20 @@ def _solve_highs(
     search: Search,
     start: Mapping[str, float] | None,
     relaxed: bool,
-    limit_s: float,
+    patience: int | None,
     gap: float,
 ) -> Answer:
     if not pulp.HiGHS(msg=False).available():
         raise PlacementError("the solver HiGHS is not installed; pip install highspy, or use --solver cbc")
     solver = _Highs(
         None if relaxed else start,
+        patience,
         msg=False,
         mip=not relaxed,
         threads=1,
         gapRel=gap,
         gapAbs=1e-7,
-        timeLimit=None if math.isinf(limit_s) else limit_s,
+        timeLimit=None if math.isinf(search.left_s) else search.left_s,
         random_seed=search.seed % 2**31,
     )
     model.solve(solver)
@@ -211,7 +223,7 @@ def _solve_cbc(
     search: Search,
     start: Mapping[str, float] | None,
     relaxed: bool,
-    limit_s: float,
+    patience: int | None,
     gap: float,
 ) -> Answer:
     with tempfile.TemporaryDirectory(prefix="mozart-cbc-") as folder:
@@ -221,9 +233,9 @@ def _solve_cbc(
             mip=not relaxed,
             gapRel=gap,
             gapAbs=1e-7,
-            timeLimit=None if math.isinf(limit_s) else limit_s,
+            timeLimit=None if math.isinf(search.left_s) else search.left_s,
             timeMode="elapsed",
-            options=[f"randomSeed {search.seed % 2**31}"],
+            options=[f"randomSeed {search.seed % 2**31}"] + [f"maxNodes {patience}"] * (patience is not None),
         )
         if start is not None:
             for variable in model.variables():

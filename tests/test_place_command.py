@@ -169,3 +169,22 @@ sys.exit(main(["place", "--generate", "tasks=2000", "--algorithm", "bilp", "--ti
         process.wait()
     assert process.returncode == 130
     assert "bilp" in out and "stopped by Ctrl-C" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--generate", "tasks=0"], "tasks must be 1 or more"),
+        (["--problem", "EMPTY"], "the problem has no tasks"),
+        ([EXAMPLE, "--explain", "nothing"], "--explain nothing: the problem has no such task"),
+    ],
+)
+def test_what_cannot_be_placed_or_explained_is_refused_first(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path / "empty.json"
+    empty.write_text('{"devices": [], "latency_ms": [], "tasks": []}')
+    assert main(["place", *(str(empty) if part == "EMPTY" else part for part in arguments)]) == 2
+    shown = capsys.readouterr()
+    assert message in shown.err
+    assert shown.out == ""

@@ -130,6 +130,13 @@ def test_explain_names_the_constraint_and_the_cheapest_relaxation(asked, constra
     assert relaxation in text
 
 
+def test_explain_needs_latency_and_room_together_where_one_is_not_enough():
+    problem = world(task("x", bound=5.0, entries=25.0))
+    text = str(explain(problem, place(problem, "bilp"), "x"))
+    assert "latency: no candidates are within 5 ms" in text
+    assert "a latency bound of 10 ms and 15 more entries of memory on s" in text
+
+
 def test_explain_counts_what_the_others_use():
     problem = world(task("big", weight=5.0), task("bigger", weight=5.0), task("x", entries=4.0))
     text = str(explain(problem, place(problem, "bilp"), "x"))

@@ -25,6 +25,7 @@ GOOD = {
     "tasks": [
         {
             "name": "scan",
+            "weight": 1,
             "max_latency_ms": None,
             "modules": [
                 {"name": "sel", "role": "selector", "memory_entries": 0, "cpu_percent": 2, "candidates": ["h1"]},
@@ -57,6 +58,12 @@ REFUSED = [
     (lambda d: d["devices"][1].update(name="s1"), "the name 's1' occurs twice"),
     (lambda d: d["tasks"][0].update(weight=0), "task scan: weight is 0.0"),
     (lambda d: d["tasks"][0].update(max_latency_ms=-1), "task scan: max_latency_ms is -1.0"),
+    (lambda d: d["tasks"][0].update(max_latency_ms=float("inf")), "max_latency_ms: is inf; it must be finite, or null"),
+    (lambda d: d["tasks"][0].pop("max_latency_ms"), "tasks[0]: 'max_latency_ms' is missing"),
+    (lambda d: d["tasks"][0].pop("weight"), "tasks[0]: 'weight' is missing"),
+    (lambda d: d["tasks"][0].update(weight=10**400), "task scan: weight is inf"),
+    (lambda d: d.update(tasks=None), "tasks: must be a list"),
+    (lambda d: d["tasks"][0]["modules"][0].update(candidates=None), "modules[0].candidates: must be a list"),
     (lambda d: d["tasks"][0].update(modules=[]), "task scan: has no modules"),
     (lambda d: d["tasks"][0]["modules"][0].update(role="boss"), "module sel: role is 'boss'"),
     (lambda d: d["tasks"][0]["modules"][0].update(candidates=["h9"]), "candidate 'h9' is no device"),
@@ -87,6 +94,9 @@ def test_all_faults_are_reported_at_once(tmp_path):
     assert "from s1 to h1 is -1.0" in str(error.value)
     path.write_text("{")
     with pytest.raises(PlacementError, match=r"p\.json:1: this is not JSON"):
+        load_problem(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(PlacementError, match=r"p\.json: this is not JSON"):
         load_problem(path)
 
 

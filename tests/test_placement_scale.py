@@ -16,12 +16,14 @@ from mozart.placement.algorithms import place
 from mozart.placement.choices import capacities
 from mozart.placement.generated import generate
 from mozart.placement.layout import Layout
+from mozart.placement.model import PlacementModel, possible
 from mozart.placement.prices import Cuts
 from mozart.placement.problem import Device, Module, Problem, Task
 from mozart.placement.result import OPTIMAL, average_latency_ms
 from mozart.placement.running import choose_running
 from mozart.placement.search import EPSILON, Search
 from mozart.placement.settle import settle
+from mozart.placement.solvers import solve
 from mozart.tests.test_placement_exact import brute_force, small_problem, total_latency
 from mozart.topologies.catalogue import load
 
@@ -179,18 +181,31 @@ def test_a_lost_device_that_many_tasks_have_to_make_room_for_leaves_a_proved_pla
     assert len(after.moves) < 0.2 * before.placed_modules
 
 
-def test_bounds_are_there_before_the_best_prices_are():
+def test_bounds_are_there_before_the_best_prices_are(monkeypatch):
     """An answer at any time needs a bound at any time: every round of prices tightens it."""
     search = Search(on_b4(200, latency_ms=60.0))
     layout = Layout.of(search, search.choices, capacities(search.problem)).tight()
-    bounds = []
-    search.tighten = lambda bound: bounds.append(bound)
+    bounds: list[float] = []
+    monkeypatch.setattr(search, "tighten", bounds.append)
     cuts = Cuts(layout, search)
     cuts.refine(alike=True)
     cuts.refine(alike=False)
     assert bounds == sorted(bounds, reverse=True)
     assert len(set(bounds)) > 5
     assert bounds[-1] == cuts.best.bound
+
+
+@pytest.mark.parametrize("solver", ["highs", "cbc"])
+def test_patience_ends_a_program_at_the_same_point_every_time(solver):
+    """Time would end it somewhere else on another machine, and the same seed would not give the same placement."""
+    answers = []
+    for _ in range(2):
+        search = Search(on_b4(60), solver=solver, time_limit_s=60.0)
+        model = PlacementModel(search.problem, possible(search.choices), capacities(search.problem))
+        model.program.setObjective(model.weight())
+        answers.append(solve(model.program, search, patience=3))
+    assert not answers[0].proved
+    assert answers[0] == answers[1]
 
 
 @pytest.mark.parametrize("solver", ["highs", "cbc"])
