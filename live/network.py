@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +33,9 @@ ANSWER_S = 60
 """How long Open vSwitch may take to answer on a busy machine; where it does not run, asking fails at once."""
 OVS_FOLDER = Path("/var/run/openvswitch")
 OVS_CTL = "/usr/share/openvswitch/scripts/ovs-ctl"
+SOCKET_BYTES = 16 << 20
+"""What a socket of a port holds while Open vSwitch in user space is at other work; the usual 208 KiB are some fifty
+packets, which a burst at one port fills."""
 OFFLOADS = "tx off rx off tso off gso off gro off"
 
 
@@ -142,12 +146,31 @@ class MininetNetwork(Network):
         """Make hosts, links and switches, and wait until Open vSwitch has all ports."""
         self._refuse_existing()
         try:
-            self._make()
-            until(self._ports_there, "the ports of the switches", self.patience_s)
+            with self._roomy_sockets():
+                self._make()
+                until(self._ports_there, "the ports of the switches", self.patience_s)
             self._configure()
         except BaseException:
             self.stop()
             raise
+
+    @contextlib.contextmanager
+    def _roomy_sockets(self) -> Iterator[None]:
+        """Let sockets that are opened meanwhile have `SOCKET_BYTES`: Open vSwitch in user space takes the default.
+
+        Where this process may not set that default, sockets are as they are.
+        """
+        default = Path("/proc/sys/net/core/rmem_default")
+        before = int(default.read_text())
+        if self.datapath == "kernel" or before >= SOCKET_BYTES or not os.access(default, os.W_OK):
+            yield
+            return
+        self.record("setting", "net.core.rmem_default", before=before, ours=SOCKET_BYTES)
+        default.write_text(str(SOCKET_BYTES))
+        try:
+            yield
+        finally:
+            default.write_text(str(before))
 
     def _refuse_existing(self) -> None:
         bridges = {row["name"] for row in ovs_table("Bridge", "name")}

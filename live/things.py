@@ -11,6 +11,7 @@ A thing is a mapping with `kind`, `name` and what its kind needs:
 | nft | a table of nftables | `family`; `pid` and `start` of a process whose namespace it is in, or none: this one |
 | file, folder | its path | |
 | service | openvswitch | |
+| setting | a kernel parameter, such as net.core.rmem_default | `ours`, and `before`: what goes back |
 """
 
 from __future__ import annotations
@@ -191,6 +192,18 @@ def _stop_service(thing: Thing) -> None:
         _run(OVS_CTL, "stop")
 
 
+def _parameter(thing: Thing) -> Path:
+    return Path("/proc/sys", *thing["name"].split("."))
+
+
+def _setting_there(thing: Thing) -> bool:
+    return _parameter(thing).read_text().split() == str(thing["ours"]).split()
+
+
+def _restore_setting(thing: Thing) -> None:
+    _parameter(thing).write_text(str(thing["before"]))
+
+
 def _run(*command: str, fails: bool = True) -> int:
     """Run a command and return its status; with `fails`, raise LiveError with what it says where that is not 0."""
     try:
@@ -215,4 +228,5 @@ KINDS: dict[str, tuple[Callable[[Thing], bool], Callable[[Thing], None]]] = {
     "file": (_path_there, _remove_file),
     "folder": (_path_there, _remove_folder),
     "service": (_service_there, _stop_service),
+    "setting": (_setting_there, _restore_setting),
 }

@@ -1,13 +1,14 @@
 """A Mininet network as the live run uses it: what is there, what is recorded, and that nothing stays."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from mozart.errors import LiveError
-from mozart.live.network import MTU, GivenNetwork, MininetNetwork, ovs_table
+from mozart.live.network import MTU, SOCKET_BYTES, GivenNetwork, MininetNetwork, ovs_table
 from mozart.live.traffic import Players, Traffic, sent_figures, sites_of, split
 from mozart.live.waiting import until
 from mozart.replay.vocabulary import load
@@ -104,6 +105,17 @@ def test_all_is_recorded_before_it_is_made(line, notes):
     ports = {f"s{i}-eth{j}" for i, n in ((1, 2), (2, 3), (3, 2)) for j in range(1, n + 1)}
     assert set(by_kind["interface"]) == ports
     assert sum(name.startswith("host ") for name in by_kind["process"]) == 3
+
+
+def test_ports_hold_a_burst_and_the_default_of_the_machine_is_as_it_was(line, notes):
+    if line.datapath == "kernel":
+        pytest.skip("Open vSwitch forwards in the kernel here: its ports have no sockets")
+    settings = [(name, more) for kind, name, more, _ in notes.lines if kind == "setting"]
+    default = int(Path("/proc/sys/net/core/rmem_default").read_text())
+    assert settings == [("net.core.rmem_default", {"before": default, "ours": SOCKET_BYTES})]
+    sockets = subprocess.run(["ss", "-0", "-a", "-n", "-m"], capture_output=True, text=True, check=True).stdout
+    sizes = re.findall(r"[*]:s2-eth1 .*?skmem:\(r\d+,rb(\d+)", sockets, re.DOTALL)
+    assert sizes and {int(size) for size in sizes} == {SOCKET_BYTES}
 
 
 def test_a_second_network_of_the_same_names_is_refused_and_touches_nothing(line):

@@ -207,6 +207,29 @@ def test_a_table_in_a_namespace_is_removed_there_while_its_process_lives(base: P
         process.wait()
 
 
+@needs_network
+def test_a_setting_of_the_kernel_is_put_back_after_kill_9_unless_somebody_changed_it_since(base: Path) -> None:
+    script = (
+        "path = Path('/proc/sys/net/core/somaxconn')\nbefore = int(path.read_text())\n"
+        "record('setting', 'net.core.somaxconn', before=before, ours=before + 1)\npath.write_text(str(before + 1))"
+    )
+    parameter = Path("/proc/sys/net/core/somaxconn")
+    before = int(parameter.read_text())
+    try:
+        owner_died(base, script)
+        assert int(parameter.read_text()) == before + 1
+        (run,) = recorded_runs(base)
+        assert undo(run) == (["setting net.core.somaxconn"], [])
+        assert int(parameter.read_text()) == before
+        owner_died(base, script)
+        parameter.write_text(str(before + 2))
+        (run,) = recorded_runs(base)
+        assert undo(run) == ([], [])
+        assert int(parameter.read_text()) == before + 2
+    finally:
+        parameter.write_text(str(before))
+
+
 @pytest.fixture
 def ovs(tmp_path: Path) -> Iterator[None]:
     """Have Open vSwitch run; it is stopped afterwards only where it was started here, and nobody has bridges in it."""
