@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..kernels import kernel
-from .pack_kernels import _below, _near, _next
+from .pack_kernels import _below, _near, _next, _wins
 
 
 @kernel
@@ -69,9 +69,8 @@ def _insert(
             if not _near(m, d, first, last, selects, places, device, latency_ms, bound_ms):
                 continue
             value = _rise(load, capacity, penalty, d, ask[m, 0], ask[m, 1]) + cost[c]
-            ties = ties + 1 if value == low else 1
-            draw = _next(draw)
-            if value < low or (value == low and _below(draw, ties) == 0):
+            wins, ties, draw = _wins(value, low, ties, draw)
+            if wins:
                 low, at, low_own = value, c, cost[c]
         if at < 0:
             for other in range(first, last):

@@ -37,11 +37,7 @@ def lower_latency(search: Search, layout: Layout) -> None:
     lower(
         layout.weight,
         layout.bound_ms,
-        layout.module_start,
-        layout.selects,
-        layout.ask,
-        layout.choice_start,
-        layout.device,
+        *layout.modules,
         layout.bonus * STAY * mean_ms,
         layout.latency_ms,
         layout.capacity,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..kernels import kernel
-from .pack_kernels import _below, _choice_on, _enter, _leave, _next, _refused
+from .pack_kernels import _below, _choice_on, _enter, _leave, _next, _refused, _wins
 
 SLACK = 1e-9
 
@@ -62,9 +62,8 @@ def _put_in(
                 continue
             value = apart - stay_ms[c]
             compared = 0.0 if selects[m] else value
-            ties = ties + 1 if compared == low else 1
-            draw = _next(draw)
-            if compared < low or (compared == low and _below(draw, ties) == 0):
+            wins, ties, draw = _wins(compared, low, ties, draw)
+            if wins:
                 low, at, cost = compared, c, value
         if at < 0:
             return np.inf, draw

@@ -60,6 +60,11 @@ class Layout:
         )
 
     @property
+    def modules(self) -> tuple[Ints, NDArray[np.bool_], Floats, Ints, Ints]:
+        """What kernels take of modules and choices, in the order in which they take it."""
+        return self.module_start, self.selects, self.ask, self.choice_start, self.device
+
+    @property
     def task_of_module(self) -> Ints:
         """The task of every module, shape (modules,)."""
         return np.repeat(np.arange(len(self.runs), dtype=np.int32), np.diff(self.module_start))

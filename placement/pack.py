@@ -75,11 +75,7 @@ def pack_tasks(
     over = pack(
         near.weight,
         near.bound_ms,
-        near.module_start,
-        near.selects,
-        near.ask,
-        near.choice_start,
-        near.device,
+        *near.modules,
         near.bonus * STAY * unit_weight,
         near.latency_ms,
         near.capacity,

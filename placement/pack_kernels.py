@@ -23,6 +23,14 @@ def _below(draw, size):
 
 
 @inline_kernel
+def _wins(value, low, ties, draw):
+    """Tell whether a value is the lowest so far, lots among equal ones; also how many are equal, and the next draw."""
+    ties = ties + 1 if value == low else 1
+    draw = _next(draw)
+    return value < low or (value == low and _below(draw, ties) == 0), ties, draw
+
+
+@inline_kernel
 def _refused(rise, heat, draw):
     return rise > 0 and (draw >> np.uint64(11)) * (1.0 / 9007199254740992.0) >= np.exp(-rise / heat)
 
@@ -106,9 +114,8 @@ def _insert(
                 continue
             value = _rise(d, ask[m, 0], ask[m, 1], load, capacity, unit, penalty) - stay[c]
             compared = 0.0 if anywhere and selects[m] else value
-            ties = ties + 1 if compared == low else 1
-            draw = _next(draw)
-            if compared < low or (compared == low and _below(draw, ties) == 0):
+            wins, ties, draw = _wins(compared, low, ties, draw)
+            if wins:
                 low, at, cost = compared, c, value
         if at < 0:
             return np.inf, draw
@@ -167,9 +174,8 @@ def _better_place(
                 value = _rise(d, -more0, -more1, load, capacity, unit, penalty)
                 value += _rise(e, more0, more1, load, capacity, unit, penalty)
                 value += stay[places[m]] - stay[c] + stay[places[n]] - stay[back]
-            ties = ties + 1 if value == low else 1
-            draw = _next(draw)
-            if value < low or (value == low and _below(draw, ties) == 0):
+            wins, ties, draw = _wins(value, low, ties, draw)
+            if wins:
                 low, at, other, other_at = value, c, n, back
     return low, at, other, other_at, draw
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import inline_kernel, kernel
+from ..kernels import kernel
+from .pack_kernels import _next
 
 
 @kernel
@@ -98,13 +99,6 @@ def price_tasks(
                         more = True
                         break
                     at[m - first] = choice_start[m]
-
-
-@inline_kernel
-def _next(draw):
-    draw ^= draw << np.uint64(13)
-    draw ^= draw >> np.uint64(7)
-    return draw ^ (draw << np.uint64(17))
 
 
 @kernel

@@ -69,11 +69,7 @@ def appraise(layout: Layout, unit: Floats, move_price: float = 0.0) -> Prices:
     price_tasks(
         layout.runs,
         layout.bound_ms,
-        layout.module_start,
-        layout.selects,
-        layout.ask,
-        layout.choice_start,
-        layout.device,
+        *layout.modules,
         layout.latency_ms,
         unit,
         layout.bonus * move_price,
