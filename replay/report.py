@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 PACKAGES = ("numpy", "numba", "pyarrow", "networkx", "matplotlib", "PuLP", "PyYAML")
+MOST_ACROSS = 6
+"""Memory sizes that stand side by side in a table; more stand below each other."""
+
 UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"), (1, "B"))
 
 
@@ -163,21 +166,27 @@ def _rows_tables(rows: Sequence[dict[str, Any]]) -> RenderableType:
 def _mode_table(
     rows: Sequence[dict[str, Any]], title: str, cell: Callable[[dict[str, Any]], str], floor: bool = False
 ) -> RenderableType:
+    """Make a table of modes and memory sizes; the sizes stand across it unless they are many."""
     from rich import box
     from rich.table import Table
 
     sizes = sorted({row["memory_entries"] for row in rows})
+    modes = list(dict.fromkeys(row["mode"] for row in rows))
+    cells = {(row["mode"], row["memory_entries"]): cell(row) for row in rows}
+    if floor:
+        cells |= {("floor", row["memory_entries"]): _percent(row["floor_ratio"]) for row in rows}
+        modes.append("floor")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="italic")
     table.min_width = len(title)
-    table.add_column("entries", no_wrap=True)
-    for size in sizes:
-        table.add_column(f"{size:,}", justify="right", no_wrap=True)
-    by_setting = {(row["mode"], row["memory_entries"]): row for row in rows}
-    modes = list(dict.fromkeys(row["mode"] for row in rows))
-    for mode in modes:
-        table.add_row(mode, *(cell(by_setting[mode, size]) for size in sizes))
-    if floor:
-        table.add_row("floor", *(_percent(by_setting[modes[0], size]["floor_ratio"]) for size in sizes), style="dim")
+    table.add_column("entries", justify="left" if len(sizes) <= MOST_ACROSS else "right", no_wrap=True)
+    for name in [f"{size:,}" for size in sizes] if len(sizes) <= MOST_ACROSS else modes:
+        table.add_column(name, justify="right", no_wrap=True)
+    if len(sizes) <= MOST_ACROSS:
+        for mode in modes:
+            table.add_row(mode, *(cells[mode, size] for size in sizes), style="dim" if mode == "floor" else None)
+    else:
+        for size in sizes:
+            table.add_row(f"{size:,}", *(cells[mode, size] for mode in modes))
     return table
 
 

@@ -16,8 +16,9 @@ import pytest
 from mozart.cli import main
 from mozart.commands.tasks import ranges, show
 from mozart.replay.figures import capture
-from mozart.replay.report import check_folder
+from mozart.replay.report import check_folder, tables
 from mozart.replay.run import replay
+from rich.console import Console
 
 MOZART = [sys.executable, "-c", "import sys; from mozart.cli import main; sys.exit(main())"]
 SPEC = """
@@ -95,6 +96,16 @@ def test_every_detection_delay_is_shown(spec: Path, capsys: pytest.CaptureFixtur
     assert "detection delay 0 ms" in shown
     assert "detection delay 20 ms" in shown
     assert shown.count("not captured, %") == 2
+
+
+def test_many_memory_sizes_fit_a_terminal(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = [2**i for i in range(4, 16)]
+    shown = replay(spec, memory=sizes)
+    Console(width=60).print(*tables(shown))
+    text = capsys.readouterr().out
+    assert "…" not in text
+    assert all(f" {size:,} " in text for size in sizes)
+    assert max(map(len, text.splitlines())) <= 60
 
 
 def test_modes_that_locate_the_same_loss_stand_in_one_line(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
