@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,9 +23,6 @@ DEAR = (0.05, 1000.0)
 
 TRIES = 8
 """Modules of another device that a module is tried against."""
-
-STEPS_A_SECOND = 1e6
-"""A low guess of the speed, so that a time limit is kept."""
 
 LEAST_PRICE = (0.3, 0.1)
 """A price is at least this share of the highest, and of a mean weight for a mean module, where overload is weighed."""
@@ -72,6 +70,7 @@ def pack_tasks(
     idle = near.runs & (gain > -limit)
     idle[running] = False
     chosen = running.copy()
+    begun_s, steps = time.monotonic(), int(min(manner.steps, search.steps_a_second * search.left_s))
     over = pack(
         near.weight,
         near.bound_ms,
@@ -84,7 +83,7 @@ def pack_tasks(
         chosen,
         np.flatnonzero(idle),
         places,
-        int(min(manner.steps, STEPS_A_SECOND * search.left_s)),
+        steps,
         TRIES,
         manner.exchange,
         manner.hot * unit_weight,
@@ -94,6 +93,7 @@ def pack_tasks(
     if over == 0:
         search.offer(near.chosen(places))
     elif over < math.inf:
+        search.steps_a_second = max(1.0, steps / max(time.monotonic() - begun_s, 1e-3))
         search.offer(trimmed(search, near.chosen(places)))
     return bool(over == 0)
 

@@ -68,6 +68,8 @@ class Search:
     interrupted: bool = False
     build_s: float = 0.0
     proved_s: float | None = None
+    steps_a_second: float = 1e6
+    """Steps of local search that a second is good for; measured, so that a time limit is kept on a busy machine too."""
     started_s: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
