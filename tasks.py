@@ -459,6 +459,7 @@ def _module(task: Section, key: str, made: Any, kind: str, plugins: Mapping[str,
     section = task.section(key, own)
     name = section.value(kind, own[kind])
     if name is None:
+        section.only({**own, **{each: field for table in plugins.values() for each, field in table.items()}})
         return made(**section.values({each: own[each] for each in own if each != kind}), **{kind: None})
     table = plugins[name]
     section.only({**own, **table})

@@ -356,6 +356,16 @@ def test_numbers_beyond_what_can_be_counted_are_refused(text: str) -> None:
         parse(text)
 
 
+def test_a_misspelt_event_or_measure_is_recognized() -> None:
+    with pytest.raises(SpecError) as refusal:
+        parse(task("evnt: loss, at: source-host, threshold: 2%", "mesure: volume, at: path-switches"))
+    told = str(refusal.value)
+    assert "tasks[0].monitor.mesure: unknown key (did you mean measure?)" in told
+    assert "tasks[0].monitor.measure: is missing" in told
+    assert "tasks[0].selector.evnt: unknown key (did you mean event?)" in told
+    assert "selector.threshold: " not in told
+
+
 def test_a_file_that_is_no_table_is_told_once() -> None:
     with pytest.raises(SpecError) as refusal:
         parse("hello, world\n")
