@@ -102,6 +102,9 @@ class BusClient:
         """Messages in the spool for which the broker had no subscriber."""
         self._refused: set[int] = set()
         """Messages in the spool that the broker has refused; mosquitto 2.0 ends the connection, too, at each."""
+        self._spooling = threading.Lock()
+        self._writing: int | None = None
+        """The message that is just being spooled: who spools it sends it."""
         self._lasting = lasting
         self._client = self._make(will)
 
@@ -161,10 +164,14 @@ class BusClient:
         """Say something that must not be lost: it is on disk when this returns, and stays there as long as it must."""
         if self.spool is None:
             raise BusError(f"{self.user} has no spool")
-        with self._lock:
-            self._forget_kept()
-            number = self.spool.put(topic, payload)
-            send = self._connected
+        with self._spooling:
+            with self._lock:
+                self._forget_kept()
+                self._writing = self.spool.next_number
+            number = self.spool.put(topic, payload)  # waits for the disk; what else is said does not
+            with self._lock:
+                self._writing = None
+                send = self._connected
         if send:
             self._send_unheard()
             self._send(topic, payload, number)
@@ -267,7 +274,7 @@ class BusClient:
             for mid in [mid for mid, sent in self._in_flight.items() if sent.qos == 0]:
                 del self._in_flight[mid]  # paho has let these go
             # paho sends again what it still had in flight; of the rest of the spool it knows nothing
-            known = {sent.number for sent in self._in_flight.values()} | self._refused
+            known = {sent.number for sent in self._in_flight.values()} | self._refused | {self._writing}
             again = [] if self.spool is None else [number for number in self.spool.numbers() if number not in known]
             self._lock.notify_all()
         for number in again:

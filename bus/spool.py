@@ -17,7 +17,7 @@ SUFFIX = ".message"
 
 
 class Spool:
-    """A folder of messages that wait. Not thread-safe."""
+    """A folder of messages that wait. Several threads may use it, if no two of them write messages at a time."""
 
     def __init__(self, folder: str | Path) -> None:
         """Open a folder, made where it is missing; what an earlier process left in it still waits.
@@ -35,6 +35,11 @@ class Spool:
         for draft in self.folder.glob(".*.draft"):
             draft.unlink()  # never became a message
         self._next = max(self.numbers(), default=-1) + 1
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next message will have."""
+        return self._next
 
     def put(self, topic: str, payload: bytes) -> int:
         """Write a message down and return its number; it is on disk when this returns."""

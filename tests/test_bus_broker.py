@@ -160,7 +160,11 @@ def test_handlers_that_fail_are_counted_and_the_connection_lives(
 ) -> None:
     heard = Heard()
 
+    before: list[bytes] = []
+    seen: list[bytes] = []
+
     def handler(topic: str, payload: bytes) -> None:
+        seen.append(payload)
         if payload == b"malformed":
             raise BusError("malformed")
         if payload == b"bug":
@@ -170,8 +174,10 @@ def test_handlers_that_fail_are_counted_and_the_connection_lives(
     controller = connect("controller")
     agent = connect("s1", handlers={topics.config("s1"): handler})
     for payload in (b"malformed", b"bug", b"good"):
-        controller.publish(topics.config("s1"), payload)
-    soon(lambda: heard.messages, "the good message")
+        controller.publish(topics.config("s1"), payload, retain=True)
+        soon(lambda payload=payload: seen == [*before, payload], "the message")
+        before.append(payload)
+    assert heard.on(topics.config("s1")) == [b"good"]
     assert (agent.received, agent.malformed, agent.handler_errors) == (3, 1, 1)
     assert "a mistake of ours" in capsys.readouterr().err
 
@@ -263,6 +269,40 @@ def test_a_report_that_nobody_heard_waits_for_somebody(connect: Callable[..., Bu
     assert agent.flush(DEADLINE_S) == 0
     soon(lambda: heard.messages, "the report")
     assert heard.on(topics.report("s1")) == [b"early"]
+
+
+class SlowSpool(Spool):
+    """A spool on a disk that takes its time."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def put(self, topic: str, payload: bytes) -> int:
+        number = super().put(topic, payload)
+        self.begun.set()
+        assert self.go_on.wait(DEADLINE_S)
+        return number
+
+
+def test_nobody_waits_for_the_disk_but_who_spools_and_a_new_connection_meanwhile_sends_nothing_twice(
+    connect: Callable[..., BusClient], broker: Broker, tmp_path: Path
+) -> None:
+    heard = Heard()
+    connect("controller", handlers={topics.report("+"): heard, topics.status("+"): heard})
+    spool = SlowSpool(tmp_path / "spool")
+    agent = connect("s1", spool=spool)
+    thread = threading.Thread(target=agent.publish_spooled, args=(topics.report("s1"), b"whole"))
+    thread.start()
+    assert spool.begun.wait(DEADLINE_S)
+    agent.publish(topics.status("s1"), b"here", wait_s=DEADLINE_S)
+    broker.kill()
+    broker.restart()
+    until(lambda: agent.connections == 2, "the second connection", DEADLINE_S)
+    spool.go_on.set()
+    thread.join(DEADLINE_S)
+    assert agent.flush(DEADLINE_S) == 0
+    assert heard.on(topics.report("s1")) == [b"whole"]
 
 
 def test_operators_stand_side_by_side(connect: Callable[..., BusClient]) -> None:
