@@ -21,6 +21,9 @@ LOOK = {
 }
 """Colour and marker of each mode, the same in all figures."""
 
+KINDS = ("not-captured", "report-bytes", "pre-event")
+"""What is drawn of a task; the files are called TASK-KIND."""
+
 Row = dict[str, Any]
 
 

@@ -36,7 +36,10 @@ def check_folder(folder: str | Path) -> None:
 
 
 def write_run(result: Result, folder: str | Path, plot: bool = True) -> list[Path]:
-    """Write the run folder: run.json, rows.csv, rows.parquet and the figures; returns the paths."""
+    """Write the run folder: run.json, rows.csv, rows.parquet and the figures; returns the paths.
+
+    What an earlier run has left there by the same names is replaced, and its figures that this run lacks go.
+    """
     import pyarrow as pa
     import pyarrow.csv
     import pyarrow.parquet
@@ -53,8 +56,11 @@ def write_run(result: Result, folder: str | Path, plot: bool = True) -> list[Pat
         raise SpecError(f"{folder}: the run cannot be written there: {error.strerror}") from error
     if plot:
         from ..topologies.picture import picture
-        from .figures import draw
+        from .figures import KINDS, draw
 
+        for kind in KINDS:
+            for old in (*place.glob(f"*-{kind}.png"), *place.glob(f"*-{kind}.pdf")):
+                old.unlink()
         paths += draw(result.rows, place)
         paths += [picture(result.topology, place / f"network.{kind}", result.link_mbps) for kind in ("png", "pdf")]
     return paths

@@ -98,6 +98,16 @@ def test_every_detection_delay_is_shown(spec: Path, capsys: pytest.CaptureFixtur
     assert shown.count("not captured, %") == 2
 
 
+def test_a_run_folder_holds_the_figures_of_one_run(spec: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert run("replay", spec, "--memory", "16,64", "--out", out) == 0
+    assert (out / "lossy-not-captured.png").exists()
+    (out / "notes.png").touch()
+    assert run("replay", spec, "--memory", "64", "--out", out) == 0
+    assert not (out / "lossy-not-captured.png").exists()
+    assert {"run.json", "network.png", "notes.png"} <= {path.name for path in out.iterdir()}
+
+
 def test_many_memory_sizes_fit_a_terminal(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sizes = [2**i for i in range(4, 16)]
     shown = replay(spec, memory=sizes)
