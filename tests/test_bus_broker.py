@@ -296,6 +296,7 @@ def test_nobody_waits_for_the_disk_but_who_spools_and_a_new_connection_meanwhile
     thread.start()
     assert spool.begun.wait(DEADLINE_S)
     agent.publish(topics.status("s1"), b"here", wait_s=DEADLINE_S)
+    assert thread.is_alive()  # the disk is not done
     broker.kill()
     broker.restart()
     until(lambda: agent.connections == 2, "the second connection", DEADLINE_S)
