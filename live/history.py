@@ -102,11 +102,10 @@ class History:
         """Return a plan; where it is not known, the one before it."""
         return next((plan for plan in reversed(self.plans) if plan.revision <= revision), self.plans[0])
 
-    @property
+    @cached_property
     def tasks(self) -> list[str]:
-        """All tasks that ran, those of the first plan first."""
-        ran = {stretch.plan.revision for stretches in self.stretches.values() for stretch in stretches}
-        return list(dict.fromkeys(task for plan in self.plans if plan.revision in ran for task in plan.placement))
+        """All tasks that ran before the run's end, those of the first plan first."""
+        return [task for task in dict.fromkeys(t for plan in self.plans for t in plan.placement) if self.spans(task)]
 
     def plan_of(self, task: str) -> Plan:
         """Return the last plan with a task."""

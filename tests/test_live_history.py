@@ -144,6 +144,8 @@ def test_stints_end_and_begin_with_their_tasks_and_join_where_nothing_changed():
     assert (history.spans(SCANNERS), history.whole(SCANNERS)) == ([(30, 100)], False)
     assert history.plan_of(LOSSY).revision == 4
     assert not history.moved(LOSSY)
+    late = History(plans, {device: [(1, 3), (2, 120)] for device in devices})
+    assert late.tasks == [LOSSY]  # the other one came when the run was over
     never = History(plans, {})
     assert never.tasks == [LOSSY, SCANNERS] and never.whole(LOSSY) and never.whole(SCANNERS)
 
