@@ -33,6 +33,7 @@ PROGRAMS = ("ovs-vsctl", "mosquitto", "tcpreplay", "nft", "mnexec")
 AT_ONE_SITE = 12 / 11
 """Of twelve sites, every twelfth flow begins and ends at one, and is not sent."""
 GAP_MS = 1
+PATIENCE_S = 240.0
 
 
 def missing() -> str:
@@ -48,7 +49,12 @@ def measure(selections: int, seconds: float, rate_pps: float, folder: Path) -> d
     flows = round(selections * AT_ONE_SITE * 1.02)
     packets = max(round(rate_pps * seconds / flows * AT_ONE_SITE), 20)
     steady_flows(folder / "flows.pcap", flows, seconds, packets, GAP_MS * 1_000_000)
-    run = Run(tagging_spec(folder / "flows.pcap"), Options(speed=1.0), folder / "run", say=lambda text: None)
+    run = Run(
+        tagging_spec(folder / "flows.pcap"),
+        Options(speed=1.0, patience_s=PATIENCE_S),
+        folder / "run",
+        say=lambda text: None,
+    )
     with run:
         run.play()
         run.finish()

@@ -25,6 +25,7 @@ from ..errors import LiveError
 from ..topologies.addresses import host_mac, interfaces, measure_port
 from ..topologies.topology import Topology
 from .processes import Recorder
+from .things import OVS_ROW
 from .waiting import until
 
 MTU = 9000
@@ -36,6 +37,9 @@ OVS_CTL = "/usr/share/openvswitch/scripts/ovs-ctl"
 SOCKET_BYTES = 16 << 20
 """What a socket of a port holds while Open vSwitch in user space is at other work; the usual 208 KiB are some fifty
 packets, which a burst at one port fills."""
+MAX_IDLE_MS = 1000
+"""How long Open vSwitch in user space keeps a flow that has no packets; 10 s else. Each tag makes it look at all flows
+that it keeps, which takes as long as they are many, and the tag waits for that."""
 OFFLOADS = "tx off rx off tso off gso off gro off"
 
 
@@ -149,6 +153,7 @@ class MininetNetwork(Network):
             with self._roomy_sockets():
                 self._make()
                 until(self._ports_there, "the ports of the switches", self.patience_s)
+            self._forget_soon()
             self._configure()
         except BaseException:
             self.stop()
@@ -171,6 +176,19 @@ class MininetNetwork(Network):
             yield
         finally:
             default.write_text(str(before))
+
+    def _forget_soon(self) -> None:
+        """Let Open vSwitch in user space keep flows for `MAX_IDLE_MS` until the end, where nobody has said how long."""
+        if self.datapath == "kernel" or vsctl("--if-exists", "get", *OVS_ROW, "other_config:max-idle").strip():
+            return
+        self.record("ovs-setting", "max-idle", ours=MAX_IDLE_MS)
+        self.at_stop.append(self._forget_as_before)
+        vsctl("set", *OVS_ROW, f"other_config:max-idle={MAX_IDLE_MS}")
+
+    @staticmethod
+    def _forget_as_before() -> None:
+        with contextlib.suppress(LiveError):  # the record says so, if it is there still
+            vsctl("remove", *OVS_ROW, "other_config", "max-idle", wait=False)
 
     def _refuse_existing(self) -> None:
         bridges = {row["name"] for row in ovs_table("Bridge", "name")}

@@ -12,6 +12,7 @@ A thing is a mapping with `kind`, `name` and what its kind needs:
 | file, folder | its path | |
 | service | openvswitch | |
 | setting | a kernel parameter, such as net.core.rmem_default | `ours`, and `before`: what goes back |
+| ovs-setting | a key of Open vSwitch's other_config that was not set | `ours` |
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ END_S = 3.0
 """How long processes may take to end when asked, before they are killed."""
 MISSING = 127
 """Status of a command that is not installed, as shells have it."""
+OVS_ROW = ("Open_vSwitch", ".")
+"""Table and row of what holds for all of Open vSwitch."""
 OVS_CTL = "/usr/share/openvswitch/scripts/ovs-ctl"
 
 
@@ -204,6 +207,15 @@ def _restore_setting(thing: Thing) -> None:
     _parameter(thing).write_text(str(thing["before"]))
 
 
+def _ovs_setting_there(thing: Thing) -> bool:
+    key = f"other_config:{thing['name']}"
+    return _output("ovs-vsctl", "--timeout=10", "--if-exists", "get", *OVS_ROW, key).strip(' "\n') == str(thing["ours"])
+
+
+def _remove_ovs_setting(thing: Thing) -> None:
+    _run("ovs-vsctl", "--timeout=10", "--no-wait", "remove", *OVS_ROW, "other_config", thing["name"])
+
+
 def _run(*command: str, fails: bool = True) -> int:
     """Run a command and return its status; with `fails`, raise LiveError with what it says where that is not 0."""
     try:
@@ -229,4 +241,5 @@ KINDS: dict[str, tuple[Callable[[Thing], bool], Callable[[Thing], None]]] = {
     "folder": (_path_there, _remove_folder),
     "service": (_service_there, _stop_service),
     "setting": (_setting_there, _restore_setting),
+    "ovs-setting": (_ovs_setting_there, _remove_ovs_setting),
 }

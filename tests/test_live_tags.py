@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mozart.live import network
 from mozart.live.evaluate import Evaluator
+from mozart.live.network import MAX_IDLE_MS
 from mozart.live.run import Options, Run
 from mozart.tests.live_worlds import whole_machine
 from mozart.tests.tag_worlds import MS, TASKS, steady_flows, tagging_spec
@@ -20,13 +22,21 @@ def machine() -> Iterator[None]:
     yield from whole_machine()
 
 
+def max_idle() -> str:
+    """For how many ms Open vSwitch keeps a flow without packets; empty where nobody has said it."""
+    return network.vsctl("--if-exists", "get", "Open_vSwitch", ".", "other_config:max-idle").strip(' "\n')
+
+
 def test_flows_that_keep_sending_are_tagged_where_they_are_selected(tmp_path: Path) -> None:
     steady_flows(tmp_path / "flows.pcap", FLOWS, 1.0, PACKETS, GAP_MS * MS)
     spec = tagging_spec(tmp_path / "flows.pcap", 2.0, name="line", n=3)
-    with Run(spec, Options(speed=1.0), tmp_path / "run", say=lambda text: None) as run:
+    before = max_idle()
+    with Run(spec, Options(speed=1.0, patience_s=240.0), tmp_path / "run", say=lambda text: None) as run:
+        assert max_idle() == (before or ("" if network.datapath() == "kernel" else str(MAX_IDLE_MS)))
         run.play()
         run.finish()
         plan = run.plan
+    assert max_idle() == before and not run.record.problems
     evaluator = Evaluator(plan, run.folder)
     found = evaluator.evaluate()
     by_task = {task: [s for (t, _), made in evaluator.selections.items() if t == task for s in made] for task in TASKS}
