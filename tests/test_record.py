@@ -258,6 +258,29 @@ def test_bridges_go_after_kill_9_and_those_of_others_stay(ovs: None, base: Path)
         sh(f"ovs-vsctl --if-exists del-br {theirs} -- --if-exists del-br {ours}")
 
 
+@needs_ovs
+def test_a_setting_of_open_vswitch_goes_after_kill_9_unless_somebody_has_changed_it(ovs: None, base: Path) -> None:
+    key = f"{NAME}-setting"
+    script = (
+        f"record('ovs-setting', {key!r}, ours=7)\n"
+        f"subprocess.run('ovs-vsctl --no-wait set Open_vSwitch . other_config:{key}=7'.split(), check=True)"
+    )
+    thing = {"kind": "ovs-setting", "name": key, "ours": 7}
+    try:
+        owner_died(base, script)
+        assert is_there(thing)
+        (run,) = recorded_runs(base)
+        assert undo(run) == ([f"ovs-setting {key}"], [])
+        assert not is_there(thing)
+        owner_died(base, script)
+        sh(f"ovs-vsctl --no-wait set Open_vSwitch . other_config:{key}=8")
+        (run,) = recorded_runs(base)
+        assert undo(run) == ([], [])
+        assert is_there({**thing, "ours": 8})
+    finally:
+        sh(f"ovs-vsctl --no-wait remove Open_vSwitch . other_config {key}")
+
+
 @pytest.fixture
 def names_of_switches() -> Iterator[None]:
     """Have s1, h1, ... for this test alone, among all that run on this machine."""
