@@ -62,7 +62,7 @@ class Round:
 
 
 FEW_ROUNDS = (
-    Round(replace(FREE, steps=100_000), 10),
+    Round(replace(FREE, steps=100_000), 25),
     Round(FREE, 100),
     Round(replace(FREE, steps=2_000_000), None),
 )
