@@ -104,6 +104,8 @@ class Run:
         self.emulation: Emulation | None = None
         self.played: dict[str, Played] = {}
         self.unemulated: list[str] = []
+        self.rules: dict[str, int] = {}
+        """Flow entries of ours by switch, when the traffic had ended."""
         self.traffic = Traffic({}, {}, 1.0, 0.0)
 
     # starting
@@ -266,16 +268,15 @@ class Run:
             self.played = players.results()
 
     def finish(self) -> None:
-        """Step 5."""
+        """Step 5. What fails now is noted: all that was measured until then is there to be evaluated."""
         end_ns = time.time_ns() + round(SETTLE_S * 1e9)
-        self.operator.ask("time", end_ns=end_ns)
         try:
+            self.operator.ask("time", end_ns=end_ns)
             until(lambda: not self.unreported(), "the last reports", self.options.patience_s, self.supervise)
+            self.rules = self.operator.ask("rules")["rules"]
         except LiveError as error:
             missing = self.unreported()
-            if not missing:
-                raise
-            self.note(f"no last report of {', '.join(missing)} ({error})")
+            self.note(f"no last report of {', '.join(missing)} ({error})" if missing else str(error))
 
     def unreported(self) -> list[str]:
         """Return the devices whose last report the controller does not have yet."""
@@ -386,10 +387,12 @@ def live(spec: Spec, options: Options, folder: Path, say: Say, stop: threading.E
     """
     run = Run(spec, options, folder, say, stop)
     with run:
-        with View({task: sorted(set(modules.values())) for task, modules in run.plan.placement.items()}) as view:
-            run.play(lambda: view.show(run.operator.stats, run.operator.status))
+        try:
+            with View({task: sorted(set(modules.values())) for task, modules in run.plan.placement.items()}) as view:
+                run.play(lambda: view.show(run.operator.stats, run.operator.status))
+        except LiveError as error:
+            run.note(str(error))
         run.finish()
-        rules = run.operator.ask("rules")["rules"]
         plan, drops = run.plan, run.link_drops()
     say("evaluating what the devices saw")
     evaluator = Evaluator(plan, run.folder)
@@ -398,6 +401,6 @@ def live(spec: Spec, options: Options, folder: Path, say: Say, stop: threading.E
     late = evaluator.replayed(late=True) if replayed is not None and evaluation.in_force_ms else None
     problems = run.record.problems
     return LiveResult(
-        run.topology, evaluation, replayed, rules, run.sent_figures(), run.unemulated, plan.refused,
+        run.topology, evaluation, replayed, run.rules, run.sent_figures(), run.unemulated, plan.refused,
         [*run.faults, *problems], drops, clean=not problems, late=late,
     )  # fmt: skip

@@ -61,3 +61,13 @@ def test_ctrl_c_ends_the_wait(run):
 def test_what_does_not_come_is_named():
     with pytest.raises(LiveError, match=r"waited 0\.05 s for rain, in vain"):
         until(lambda: False, "rain", 0.05)
+
+
+def test_a_controller_that_answers_no_more_costs_its_answer_and_not_the_run(run):
+    def ask(operation, **more):
+        raise LiveError(f"the controller has not answered {operation!r} within 60 s")
+
+    run.operator, run.devices = SimpleNamespace(ask=ask), ["s1", "h1"]
+    run.finish()
+    assert run.faults == ["no last report of s1, h1 (the controller has not answered 'time' within 60 s)"]
+    assert run.rules == {}
