@@ -35,6 +35,8 @@ MANY = 8192
 """Packets of one device in one round from which on there is no time to pause."""
 TEND_S = 0.001
 """How long a round may go on with what can wait; what was begun is finished."""
+COLLECT_S, COLLECT_ALL = 1.0, 60
+"""How often young garbage is looked for, and at every how many of these times all of it."""
 SWITCH_S = 0.0002
 """How long another thread (the bus has some a device) may keep this one from going on, while both have work."""
 FAREWELL_S = 5.0
@@ -57,6 +59,7 @@ class Agent:
             raise
         self._stopping = False
         self._turn = 0
+        self._collect_at, self._collections = 0.0, 0
         self._poll = select.poll()
         self._polled: tuple[int, ...] = ()
 
@@ -100,7 +103,11 @@ class Agent:
             tended = self.devices[self._turn].tend(time.time_ns())
             self._turn = (self._turn + 1) % len(self.devices)
             if tended and time.perf_counter() >= end:
-                break
+                return
+        if end >= self._collect_at:
+            self._collect_at = end + COLLECT_S
+            self._collections += 1
+            gc.collect(2 if self._collections % COLLECT_ALL == 0 else 1)
 
     def _wait(self, pause_s: float) -> None:
         """Pause, then wait until a device has packets or the bus has said something."""
@@ -142,9 +149,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def keep() -> None:
-    """Spare what is there for good (modules, compiled code) the garbage collector: a full search takes 0.1 s."""
+    """Spare what is there for good (modules, compiled code) the garbage collector: a full search takes 0.1 s.
+
+    From now on garbage is looked for where this process says so: a thread of the bus that did would keep the rounds
+    waiting for as long as it is kept waiting itself.
+    """
     gc.collect()
     gc.freeze()
+    gc.disable()
 
 
 if __name__ == "__main__":
