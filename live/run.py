@@ -104,6 +104,8 @@ class Run:
         self.emulation: Emulation | None = None
         self.played: dict[str, Played] = {}
         self.unemulated: list[str] = []
+        self._read: dict[Path, bool] = {}
+        """Reports that have been looked at, and whether each is its device's last."""
         self.rules: dict[str, int] = {}
         """Flow entries of ours by switch, when the traffic had ended."""
         self.traffic = Traffic({}, {}, 1.0, 0.0)
@@ -280,7 +282,12 @@ class Run:
 
     def unreported(self) -> list[str]:
         """Return the devices whose last report the controller does not have yet."""
-        return [device for device in self.devices if not any(map(_is_final, self.reports(device)))]
+        for device in self.devices:
+            for path in self.reports(device):
+                if path not in self._read:
+                    self._read[path] = _is_final(path)
+        done = {path.parent.name for path, final in self._read.items() if final}
+        return [device for device in self.devices if device not in done]
 
     def reports(self, device: str) -> list[Path]:
         """Return the files of a device's reports so far, by epoch."""

@@ -71,3 +71,16 @@ def test_a_controller_that_answers_no_more_costs_its_answer_and_not_the_run(run)
     run.finish()
     assert run.faults == ["no last report of s1, h1 (the controller has not answered 'time' within 60 s)"]
     assert run.rules == {}
+
+
+def test_reports_are_read_once_however_long_the_last_one_takes(run, monkeypatch):
+    read = []
+    monkeypatch.setattr(run_module, "_is_final", lambda path: read.append(path.name) or path.name == "1-1.npz")
+    run.devices = ["s1", "h1"]
+    for device in run.devices:
+        (run.folder / "reports" / device).mkdir(parents=True)
+        (run.folder / "reports" / device / "0-0.npz").touch()
+    assert run.unreported() == run.unreported() == ["s1", "h1"]
+    (run.folder / "reports" / "h1" / "1-1.npz").touch()
+    assert run.unreported() == ["s1"]
+    assert sorted(read) == ["0-0.npz", "0-0.npz", "1-1.npz"]
