@@ -39,9 +39,9 @@ while time.thread_time() < end:
 """
 
 
-def said(rest: str, *instead: str) -> list[str]:
+def said(rest: str, old: str = "", new: str = "") -> list[str]:
     program = (PROGRAM + rest).replace("{room!r}", repr(ROOM))
-    program = program.replace(*instead) if instead else program
+    program = program.replace(old, new) if old else program
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=90)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

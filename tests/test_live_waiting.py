@@ -1,6 +1,7 @@
 """What a live run waits for: until it is there, or in vain; and what its user is told meanwhile."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from mozart.errors import LiveError
@@ -19,8 +20,9 @@ TASK = {
 @pytest.fixture
 def run(tmp_path):
     spec = load({"topology": {"name": "line"}, "traffic": {"synthetic": "caida-like"}, "tasks": [TASK]})
-    made = Run(spec, Options(patience_s=9.0), tmp_path, said := [].append)
-    made.said = said.__self__
+    said: list[str] = []
+    made: Any = Run(spec, Options(patience_s=9.0), tmp_path, said.append)
+    made.said = said
     part = SimpleNamespace(check=lambda: None)
     made.broker, made.controller = SimpleNamespace(process=part), part
     return made
