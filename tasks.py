@@ -301,6 +301,8 @@ def load_spec(
     names = _Names(events, measures, traffic or {}, topologies or {})
     if isinstance(source, Mapping):
         return _read(read_python(source, "task file"), Path(), names)
+    if not isinstance(source, str | Path):
+        raise SpecError(f"a task file is needed, or a dict of its keys, not {source!r}")
     path = Path(source)
     try:
         text = path.read_text(encoding="utf-8")

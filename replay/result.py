@@ -36,7 +36,7 @@ COLUMNS = {
 """The columns of `rows` and what they mean."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Result:
     """Everything that a replay found; `to_dict` has the names of the JSON that `mozart replay --json` prints."""
 
@@ -62,6 +62,10 @@ class Result:
     """Tasks that were not replayed because they could not be placed, and why."""
     selected_keys: Mapping[str, NDArray[np.uint64]] = field(default_factory=dict)
     """Keys (traces/keys.py) of the flows that each task selected."""
+
+    def __repr__(self) -> str:
+        tasks = ", ".join(self.placement) or "no task"
+        return f"<Result of {tasks}: {len(self.rows)} rows, {self.trace['packets']:,} packets in {self.seconds:.3g} s>"
 
     @property
     def packets_per_s(self) -> float:

@@ -13,17 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SpecError
+from ..fields import fields_of
 from ..monitors.measures import MEASURES
 from ..monitors.modes import MODES
 from ..placement.algorithms import DEFAULT
 from ..selectors.selection import MAX_DELAYS
-from ..tasks import Spec, Task
+from ..tasks import MonitorSpec, Sampling, SelectorSpec, Spec, Task
 from ..topologies.catalogue import load as load_topology
 from ..topologies.topology import Topology
 from ..traces.formats import open_trace
 from ..traces.packets import PacketBatch
 from ..traces.sites import HashSites, PrefixSites
 from ..traces.synth import Synthesizer, SynthOptions
+from .arguments import losses, one, several
 from .channels import Channels
 from .feed import BUFFERS, EpochEnd, Feed, ahead, needs_of
 from .flow_count import FlowCount
@@ -43,9 +45,9 @@ def replay(
     spec: Spec | str | Path | Mapping[str, Any],
     *,
     trace: str | Path | Sequence[str | Path] | None = None,
-    memory: Sequence[int] | None = None,
-    mode: Sequence[str] | None = None,
-    detection_delay_ms: Sequence[float] | None = None,
+    memory: int | Sequence[int] | None = None,
+    mode: str | Sequence[str] | None = None,
+    detection_delay_ms: float | Sequence[float] | None = None,
     loss: Mapping[str, float] | None = None,
     probability: float | None = None,
     seed: int | None = None,
@@ -65,8 +67,12 @@ def replay(
     `error` says where a damaged trace ended. Raises SpecError, PlacementError and TraceError for input that cannot be
     used at all.
     """
-    _refuse_numbers(memory, detection_delay_ms, loss, probability)
-    plan = _effective(spec if isinstance(spec, Spec) else load(spec), trace, loss, probability, seed)
+    memory = several("memory", memory, fields_of(MonitorSpec)["memory_entries"])
+    delay = fields_of(SelectorSpec)["detection_delay_ms"]
+    detection_delay_ms = several("detection_delay_ms", detection_delay_ms, delay, MAX_DELAYS)
+    probability = one("probability", probability, fields_of(Sampling)["probability"])
+    seed = one("seed", seed, fields_of(Spec)["seed"])
+    plan = _effective(spec if isinstance(spec, Spec) else load(spec), trace, losses(loss), probability, seed)
     topology = load_topology(plan.topology.name, **plan.topology.options)
     modes = _known_modes(mode or tuple(MODES))
     placed = place_tasks(plan, topology, algorithm)
@@ -160,6 +166,8 @@ def _effective(
     """Return the spec with what stands in for parts of it."""
     if trace is not None:
         files = [trace] if isinstance(trace, str | Path) else trace
+        if not isinstance(files, Iterable) or not all(isinstance(file, str | Path) for file in files):
+            raise SpecError(f"trace must be a file or a list of files, not {trace!r}")
         traffic = replace(spec.traffic, trace=tuple(map(str, files)), synthetic=None, options={})
         spec = replace(spec, traffic=traffic)
     if spec.traffic.trace is None and spec.traffic.synthetic is None:
@@ -173,25 +181,8 @@ def _effective(
     return spec if seed is None else replace(spec, seed=seed)
 
 
-def _refuse_numbers(
-    memory: Sequence[int] | None,
-    delays_ms: Sequence[float] | None,
-    loss: Mapping[str, float] | None,
-    probability: float | None,
-) -> None:
-    """Refuse arguments that no table, selection, link or sampling can have."""
-    if memory is not None and not all(entries >= 1 for entries in memory):
-        raise SpecError(f"memory must be numbers of entries, of at least 1, not {list(memory)}")
-    if delays_ms is not None and not all(0 <= delay < float("inf") for delay in delays_ms):
-        raise SpecError(f"detection_delay_ms must be times of at least 0 ms, not {list(delays_ms)}")
-    if delays_ms is not None and len(delays_ms) > MAX_DELAYS:
-        raise SpecError(f"{MAX_DELAYS} detection delays can stand side by side, not {len(delays_ms)}; give fewer")
-    for what, chance in {**(loss or {}), "sampling": 0.0 if probability is None else probability}.items():
-        if not 0 <= chance <= 1:
-            raise SpecError(f"the probability of {what} must lie between 0 and 1, not {chance}")
-
-
-def _known_modes(modes: Sequence[str]) -> tuple[str, ...]:
+def _known_modes(modes: str | Sequence[str]) -> tuple[str, ...]:
+    modes = (modes,) if isinstance(modes, str) else tuple(modes)
     for name in modes:
         if name not in MODES:
             raise SpecError(f"no mode {name!r}; there are {', '.join(MODES)}")

@@ -12,7 +12,7 @@ from ..monitors.measures import MEASURES
 from ..selectors.events import EVENTS
 from ..tasks import Spec, load_spec
 from ..topologies.catalogue import TABLES
-from ..traces.synth import SynthOptions
+from ..traces.synth_options import KINDS, SynthOptions
 
 
 def events() -> dict[str, dict[str, Field]]:
@@ -27,9 +27,10 @@ def events() -> dict[str, dict[str, Field]]:
 
 
 def traffic() -> dict[str, Field]:
-    """Return the parameters of synthetic traffic."""
+    """Return the kinds of synthetic traffic, and its parameters."""
     kinds = {"int": int, "float": float, "str": str}
-    return {
+    synthetic = Field(str, "the kind of synthetic traffic, instead of a trace", None, choices=KINDS)
+    return {"synthetic": synthetic} | {
         f.name: Field(
             kinds[str(f.type)],
             f.metadata["help"],

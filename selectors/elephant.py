@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..fields import Field
+from ..tasks import MOST_S
 from .selector import Selector, Sightings
 from .window_kernels import BINS, window_sums
 
@@ -26,7 +27,7 @@ class Elephant(Selector):
     event = "elephant"
     parameters: ClassVar = {
         "threshold_mbps": Field(float, "rate of a flow", 10.0, above=0, unit="Mbit/s"),
-        "window_s": Field(float, "time over which the rate is taken", 1.0, above=0, unit="s"),
+        "window_s": Field(float, "time over which the rate is taken", 1.0, above=0, maximum=MOST_S, unit="s"),
     }
     threshold_mbps: float
     window_s: float

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..fields import Field
+from ..tasks import MOST_S
 from ..traces.keys import flow_keys
 from .port_scan_kernels import distinct_pairs
 from .selector import Selector, Sightings
@@ -29,7 +30,7 @@ class PortScan(Selector):
     parameters: ClassVar = {
         "ports": Field(list[int], "destination ports that are watched", (22, 23, 445, 3389), minimum=0, maximum=65535),
         "threshold": Field(int, "distinct (destination, port) pairs tried", 10, minimum=1, maximum=4096),
-        "window_s": Field(float, "time within which they were tried", 60.0, above=0, unit="s"),
+        "window_s": Field(float, "time within which they were tried", 60.0, above=0, maximum=MOST_S, unit="s"),
     }
     ports: tuple[int, ...]
     threshold: int

@@ -409,11 +409,31 @@ def test_a_trace_file_gives_the_same_as_its_packets(tmp_path: Path, monkeypatch:
 ONE_TASK = world([LOSS_ON_PATH], LINE)
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "unknown mode": (ONE_TASK, {"mode": ["mozart", "bach"]}, "no mode 'bach'; there are none, tag"),
-    "no memory": (ONE_TASK, {"memory": [64, 0]}, "memory must be numbers of entries, of at least 1, not [64, 0]"),
-    "a delay before the event": (ONE_TASK, {"detection_delay_ms": [-1]}, "times of at least 0 ms, not [-1]"),
-    "nine delays": (ONE_TASK, {"detection_delay_ms": range(9)}, "8 detection delays can stand side by side, not 9"),
-    "sampling twice": (ONE_TASK, {"probability": 2}, "the probability of sampling must lie between 0 and 1, not 2"),
-    "loss of more than all": (ONE_TASK, {"loss": {"s1-s2": 1.1}}, "the probability of s1-s2 must lie between"),
+    "no memory": (ONE_TASK, {"memory": [64, 0]}, "memory must be a whole number from 1 to 1,073,741,824"),
+    "a delay before the event": (
+        ONE_TASK,
+        {"detection_delay_ms": [-1]},
+        "detection_delay_ms must be a number from 0 to",
+    ),
+    "nine delays": (ONE_TASK, {"detection_delay_ms": range(9)}, "detection_delay_ms: 8 can stand side by side, not 9"),
+    "sampling twice": (ONE_TASK, {"probability": 2}, "probability must be a number from 0 to 1"),
+    "loss of more than all": (ONE_TASK, {"loss": {"s1-s2": 1.1}}, "loss of s1-s2 must be a number from 0 to 1"),
+    "loss without links": (ONE_TASK, {"loss": 0.1}, "loss must give a probability for each link"),
+    "memory in words": (ONE_TASK, {"memory": "much"}, "memory must be a whole number"),
+    "too much memory": (ONE_TASK, {"memory": 10**11}, "memory must be a whole number from 1 to 1,073,741,824"),
+    "an endless delay": (ONE_TASK, {"detection_delay_ms": 1e300}, "detection_delay_ms must be a number"),
+    "a seed below 0": (ONE_TASK, {"seed": -1}, "seed must be a whole number"),
+    "a trace that is none": (ONE_TASK, {"trace": 5}, "trace must be a file or a list of files, not 5"),
+    "synthetic traffic of no kind": (
+        {**ONE_TASK, "traffic": {"synthetic": "x"}},
+        {},
+        "traffic.synthetic: must be one of caida-like",
+    ),
+    "a window of ages": (
+        world([task("port-scan", "egress-switch", "ingress-switch", "volume", threshold=4, window_s=1e30)], LINE),
+        {},
+        "window_s: must be a number above 0 and at most",
+    ),
     "no traffic": ({**ONE_TASK, "traffic": {}}, {}, "no traffic: name a trace"),
     "unknown link": (
         ONE_TASK,

@@ -53,7 +53,7 @@ def _read(path: Path) -> Any:
     try:
         return networkx.read_graphml(path)
     except OSError as error:
-        raise TopologyError(f"{path}: cannot be read: {error}") from None
+        raise TopologyError(f"{path}: cannot be read: {error.strerror}") from None
     except Exception as error:  # networkx and the XML parser raise whatever a damaged file makes them stumble over
         raise TopologyError(f"{path}: not valid GraphML: {error}") from None
 

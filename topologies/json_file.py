@@ -32,8 +32,10 @@ def load_json(path: Path) -> Topology:
     """Read a topology from a JSON file; its name is the file's where the file gives none."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TopologyError(f"{path}: cannot be read: {error}") from None
+    except OSError as error:
+        raise TopologyError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise TopologyError(f"{path}: not UTF-8 text: {error}") from None
     return from_json(text, str(path))
 
 

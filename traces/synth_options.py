@@ -11,6 +11,8 @@ from typing import Any
 from ..errors import SpecError
 
 KINDS = ("caida-like",)
+MOST_S = 1e9
+"""Of any time: its nanoseconds can be counted in 64 bits."""
 """Kinds of synthetic traffic; `synth_model.PROFILES` has the figures of each."""
 
 
@@ -24,7 +26,7 @@ class SynthOptions:
     """What synthetic traffic to make: names, defaults and meanings, for command and task file alike."""
 
     name: str = option("caida-like", "kind of traffic")
-    duration_s: float = option(60.0, "length of the trace in seconds", 1e-6)
+    duration_s: float = option(60.0, "length of the trace in seconds", 1e-6, MOST_S)
     packets_per_s: float = option(430_000.0, "mean packet rate; flow arrivals follow, flows stay alike", 1.0, 100e6)
     seed: int = option(1, "seed of all that is random", 0, 2**63 - 1)
     bidirectional_share: float = option(0.25, "share of connections with both directions in the trace", 0, 1)
@@ -33,14 +35,14 @@ class SynthOptions:
     retransmission_rate: float = option(0.05, "share of data packets of a lossy flow that repeat one", 0, 0.5)
     scanners: int = option(6, "sources that begin a port scan, in every minute", 0, 100_000)
     scan_rate_per_s: float = option(50.0, "probes a second of a scanner", 0.01, 1e6)
-    scan_s: float = option(20.0, "how long a scanner scans, in seconds", 0.001)
+    scan_s: float = option(20.0, "how long a scanner scans, in seconds", 0.001, MOST_S)
     scan_answered_share: float = option(0.4, "share of probes that are answered", 0, 1)
     syn_floods: int = option(1, "SYN floods that begin in every minute", 0, 10_000)
     flood_rate_per_s: float = option(1000.0, "SYNs a second of a flood", 0.01, 1e7)
-    flood_s: float = option(10.0, "how long a flood lasts, in seconds", 0.001)
+    flood_s: float = option(10.0, "how long a flood lasts, in seconds", 0.001, MOST_S)
     elephants: int = option(6, "elephants (steady large TCP flows) that begin in every minute", 0, 100_000)
     elephant_mbps: float = option(50.0, "rate of an elephant in megabits a second, IP bytes", 0.1, 1e5)
-    elephant_s: float = option(20.0, "how long an elephant lasts, in seconds", 0.001)
+    elephant_s: float = option(20.0, "how long an elephant lasts, in seconds", 0.001, MOST_S)
 
     def __post_init__(self) -> None:
         if self.name not in KINDS:
