@@ -76,8 +76,13 @@ def test_a_controller_that_answers_no_more_costs_its_answer_and_not_the_run(run)
 
 
 def test_reports_are_read_once_however_long_the_last_one_takes(run, monkeypatch):
-    read = []
-    monkeypatch.setattr(run_module, "_is_final", lambda path: read.append(path.name) or path.name == "1-1.npz")
+    read: list[str] = []
+
+    def is_final(path):
+        read.append(path.name)
+        return path.name == "1-1.npz"
+
+    monkeypatch.setattr(run_module, "_is_final", is_final)
     run.devices = ["s1", "h1"]
     for device in run.devices:
         (run.folder / "reports" / device).mkdir(parents=True)
