@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-mininet", metavar="FILE", help="use the devices of this file, which are there already")
     parser.add_argument("--agents", type=int, metavar="N", help="processes that share the devices; default 2")
     parser.add_argument("--port", type=int, metavar="N", help="where switches connect; default: a free port")
-    parser.add_argument("--patience", type=float, metavar="S", help="how long a part may take to start; default 60")
+    parser.add_argument("--patience", type=float, metavar="S", help="how long to wait for each part; default 60")
     parser.add_argument("--out", metavar="DIR", help="run folder; default runs/live-<time>")
     parser.add_argument("--json", action="store_true", help="write the result as JSON on standard output")
 
