@@ -6,8 +6,8 @@
    should have of them, from the packets that crossed its device; and what the monitors reported. From there on a row
    is made as a replay makes it (replay/outcome.py).
 3. Count packets sent, delivered, tagged, and arrived with a tag; what devices dropped; what modules cost.
-4. Replay what was really sent, with the same epochs and places, for the rows beside; and once more with tags that come
-   as late as half of them came, which shows what of the difference is due to that.
+4. Replay what was really sent, with the same epochs, places and paths (paths_taken.py), for the rows beside; and once
+   more with tags that come as late as half of them came, which shows what of the difference is due to that.
 
 A monitor's packets count to the epoch in which its device saw them. A packet is after a selection if it was sent after
 the completing packet, as in a replay, so packets that were under way when the tag was set count as missed.
@@ -38,13 +38,17 @@ from ..monitors.table import ENTRY_BYTES
 from ..placement.spec_problem import place_of
 from ..replay.outcome import Outcome, Setting
 from ..replay.result import Result
+from ..replay.routes import Routes
 from ..replay.run import replay
+from ..replay.taken import Taken
 from ..replay.truth import Pairs, Selected
 from ..replay.vocabulary import load
 from ..tasks import Spec, Task
+from ..topologies.catalogue import load as load_topology
 from .history import History, Module, Span, Stint
 from .latencies import event_to_tag, explicit, quantiles
 from .observations import NOT_SENT, Observations
+from .paths_taken import paths_taken
 from .selected import Lasting, Selection, selections_of
 
 SENT_FILE = "sent.pcap"
@@ -353,7 +357,17 @@ class Evaluator:
         spec = spec_as_planned(plan, tasks)
         if late:
             spec = dataclasses.replace(spec, tasks=tuple(map(self._as_late, spec.tasks)))
-        return replay(spec, trace=str(path), mode=[self.sampling.mode], epoch_start_ns=self.sampling.epoch_start_ns)
+        return replay(
+            spec, trace=str(path), mode=[self.sampling.mode], epoch_start_ns=self.sampling.epoch_start_ns,
+            taken=self._taken,
+        )  # fmt: skip
+
+    @cached_property
+    def _taken(self) -> Taken:
+        """The paths that flows took: the switches' choice among equal ones is not the replay's."""
+        topology = spec_as_planned(self.plan).topology
+        routes = Routes(load_topology(topology.name, **topology.options), topology.ecmp)
+        return paths_taken(routes, self.plan.switches, self.observations)
 
     def _as_late(self, task: Task) -> Task:
         """Return a task whose tags come as late as half of them came; as it is, where it has none."""

@@ -22,6 +22,7 @@ from .crossings import Routed
 from .notices import Notices
 from .routes import Drops, Routes
 from .streams import Streams
+from .taken import Taken
 from .task_replay import EpochEnd, Prepared
 
 AHEAD = 2
@@ -58,8 +59,10 @@ class Feed:
         seed: int,
         stop: threading.Event,
         epoch_start_ns: int | None = None,
+        taken: Taken | None = None,
     ) -> None:
         self.batches, self.routes, self.sites, self.drops, self.needs = batches, routes, sites, drops, needs
+        self.taken = taken
         self.epoch_ns = round(epoch_s * 1e9)
         self.speed = speed
         self.seed = np.uint64(seed ^ DROP_SALT)
@@ -165,11 +168,14 @@ class Feed:
     ) -> tuple[NDArray[np.int32], dict[str, NDArray[np.int32]]]:
         """Find each packet's route, and drop packets on the way; returns the rows of the streams counted so far."""
         d = self.drops
-        route, row, unrouted = self._streams[FOLLOWED].follow(key, batch, self.sites, self.routes, d is None)
+        settled = d is None and self.taken is None
+        route, row, unrouted = self._streams[FOLLOWED].follow(key, batch, self.sites, self.routes, settled)
         self.unrouted += unrouted
-        if d is None:
+        if settled:
             return route, {FOLLOWED: row}
-        if len(batch):
+        if self.taken is not None:
+            self.taken.put(key, route)
+        if d is not None and len(batch):
             path = route.astype(np.int64)
             noticed_ns = np.empty(len(batch), np.int64)
             self.dropped += route_kernels.drop(

@@ -34,6 +34,7 @@ from .outcome import Setting
 from .placed import Placed, place_tasks
 from .result import Result
 from .routes import Routes, link_drops
+from .taken import Taken
 from .task_replay import TaskReplay
 from .vocabulary import load
 
@@ -53,6 +54,7 @@ def replay(
     seed: int | None = None,
     algorithm: str = DEFAULT,
     epoch_start_ns: int | None = None,
+    taken: Taken | None = None,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> Result:
@@ -63,9 +65,9 @@ def replay(
     `mode` (default: all of `monitors.modes.MODES`), `loss` (link to probability), `probability` of sampling, `seed`.
     `algorithm` (of `placement.algorithms`) places the modules under the task file's `resources`; tasks that do not fit
     are not replayed, and `Result.refused` says why. Epochs count from `epoch_start_ns` (since 1970), or else from the
-    first packet. `stop`, once set, ends the trace early. Returns a Result; its
-    `error` says where a damaged trace ended. Raises SpecError, PlacementError and TraceError for input that cannot be
-    used at all.
+    first packet. `taken` has the paths of flows that are known. `stop`, once set, ends the trace early. Returns a
+    Result; its `error` says where a damaged trace ended. Raises SpecError, PlacementError and TraceError for input that
+    cannot be used at all.
     """
     memory = several("memory", memory, fields_of(MonitorSpec)["memory_entries"])
     delay = fields_of(SelectorSpec)["detection_delay_ms"]
@@ -83,7 +85,7 @@ def replay(
         feed = Feed(
             source, routes, _sites(plan, topology), link_drops(routes, plan.loss) if plan.loss else None,
             needs_of([_needs(task.channels) for task in tasks]), plan.sampling.epoch_s, plan.traffic.speed,
-            plan.seed, stop or threading.Event(), epoch_start_ns,
+            plan.seed, stop or threading.Event(), epoch_start_ns, taken,
         )  # fmt: skip
         flows, loads = FlowCount(), LinkLoads(routes)
         begin = time.perf_counter()

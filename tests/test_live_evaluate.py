@@ -11,13 +11,16 @@ from mozart.agents.observed import Observed
 from mozart.agents.reports import selector_columns
 from mozart.bus.messages import pack
 from mozart.controller.plan import make_plan
+from mozart.controller.planned import Crossing
 from mozart.errors import LiveError
 from mozart.live import compare
 from mozart.live.evaluate import Evaluator, read_reports, spec_as_planned
 from mozart.live.observations import NOT_SENT, Observations, names_of
 from mozart.live.report import LiveResult, tables, write_run
 from mozart.live.selected import Lasting, Selection
+from mozart.replay.routes import Routes
 from mozart.replay.run import replay
+from mozart.replay.taken import Taken
 from mozart.tests.judged_worlds import (
     SECOND_NS,
     TASKS,
@@ -33,6 +36,8 @@ from mozart.traces.packets import PacketBatch, address_words, concatenate
 from mozart.traces.reader import read
 from mozart.traces.sites import HashSites
 from mozart.traces.writer import PcapWriter
+
+NEVER = Crossing(())
 
 
 @pytest.fixture(scope="module", params=["mozart", "tag", "none", "recent"])
@@ -81,6 +86,48 @@ def test_the_replay_of_what_was_sent_is_the_replay_that_it_was(world):
     assert {row["difference"] for row in compared if row["live"] is not None} <= {0}
     shares = compare.overlaps({"a": np.array([1, 2, 3], np.uint64)}, {"a": np.array([2, 3, 4, 5], np.uint64)})
     assert shares == [{"task": "a", "live": 3, "replay": 4, "both": 2, "share": 0.5}]
+
+
+def test_the_replay_takes_the_paths_that_the_switches_chose(tmp_path):
+    spec, topology = spec_of(), load_topology("b4")
+    batch = packets_for(topology)
+    routes = Routes(topology, spec.topology.ecmp)
+    keys, first = np.unique(flow_keys(batch, "five-tuple"), return_index=True)
+    src, dst = HashSites(topology.hosts).hosts_of(batch[first])
+    last = routes.first[src, dst] + routes.count[src, dst] - 1
+    chosen = Taken.of(dict(zip(keys.tolist(), last.tolist(), strict=True)))  # of each set of paths the last
+    with PcapWriter(tmp_path / "sent-before.pcap") as writer:
+        writer.write(batch)
+    start_ns = int(batch.time_ns[0])
+    asked = {"trace": tmp_path / "sent-before.pcap", "mode": ["mozart"], "epoch_start_ns": start_ns}
+    there, own = replay(spec, taken=chosen, **asked), replay(spec, **asked)
+    assert there.rows != own.rows
+    plan = make_plan(spec, epoch_start_ns=start_ns, mode="mozart", end_ns=int(batch.time_ns[-1]) + 1)
+    route = np.empty(len(batch), np.int32)
+    chosen.put(flow_keys(batch, "five-tuple"), route)
+    write_observations(tmp_path / "observations", routes, route, topology, batch)
+    (tmp_path / "reports").mkdir()
+    assert Evaluator(plan, tmp_path).replayed().rows == there.rows
+    for switch in topology.switches:  # as in a run, where a switch shows its agent only what is watched there
+        (tmp_path / "observations" / f"{switch}.packets").unlink()
+    watched = {
+        switch: np.array([plan.switches[switch].get(_pair(r), NEVER).watched for r in routes.all])
+        for switch in topology.switches
+    }
+    for switch, looks in watched.items():
+        crosses = np.array([switch in r.devices for r in routes.all])
+        log = Observed(tmp_path / "observations", switch)
+        mine = np.flatnonzero((crosses & looks)[route])
+        log.add(batch[mine], np.zeros(len(mine), np.uint8))
+        log.close()
+    again = Evaluator(plan, tmp_path).replayed().rows
+    for row, expected in zip(again, there.rows, strict=True):
+        assert row["selected_flows"] == expected["selected_flows"]
+        assert row["not_captured_ratio"] == pytest.approx(expected["not_captured_ratio"], abs=0.02)
+
+
+def _pair(route):
+    return f"{route.path.devices[0]}>{route.path.devices[-1]}" if route.path.devices else ""
 
 
 def test_all_packets_are_counted_and_known_again(world):
