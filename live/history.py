@@ -104,8 +104,10 @@ class History:
 
     @cached_property
     def tasks(self) -> list[str]:
-        """All tasks that ran before the run's end, those of the first plan first."""
-        return [task for task in dict.fromkeys(t for plan in self.plans for t in plan.placement) if self.spans(task)]
+        """All tasks that ran before the run's end, in the order of the task file; those added later behind."""
+        asked = dict.fromkeys(task["name"] for plan in self.plans for task in plan.request["spec"]["tasks"])
+        ran = {task for plan in self.plans for task in plan.placement}
+        return [task for task in asked if task in ran and self.spans(task)]
 
     def plan_of(self, task: str) -> Plan:
         """Return the last plan with a task."""
