@@ -9,7 +9,7 @@ import numpy as np
 import pulp
 
 from ..errors import PlacementError
-from .choices import all_choices, capacities, task_choices
+from .choices import Choices, all_choices, capacities, task_choices
 from .fitting import Room
 from .model import PlacementModel
 from .problem import RESOURCES, Problem, Task
@@ -111,7 +111,7 @@ def _left(problem: Problem, placement: Placement) -> np.ndarray:
     return np.maximum(room.left, 0.0)
 
 
-def _missing(problem: Problem, t: int, choices, left: np.ndarray, solver: str) -> tuple[Relaxation, ...]:  # type: ignore[no-untyped-def]
+def _missing(problem: Problem, t: int, choices: Choices, left: np.ndarray, solver: str) -> tuple[Relaxation, ...]:
     """Return what is missing where, so that the shares of all capacity that are missing add up to the least."""
     model = PlacementModel(problem, {t: choices}, left)
     total = np.maximum(capacities(problem).sum(axis=1), 1.0)
