@@ -79,6 +79,12 @@ def mix64(value: np.uint64) -> np.uint64:
     return value ^ (value >> np.uint64(31))
 
 
+@inline_kernel
+def flat(array: Any) -> Any:
+    """View an array of several dimensions (C order) as one: a stride of 1 is known when a loop over it is compiled."""
+    return array.reshape(array.size)
+
+
 @intrinsic
 def prefetch(typing_context, array, index):
     """Ask the processor to bring the cache line of `array.flat[index]` (C order), without waiting for it."""

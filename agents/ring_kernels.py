@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import lean_kernel
+from ..kernels import flat, lean_kernel
 from ..traces.bytes_kernels import little32
 from ..traces.header_kernels import ETHERNET, byte_at, decode_packet
 
@@ -33,6 +33,7 @@ def walk_blocks(
     is set where the device sent the packet. Times never fall: a packet that is earlier than one before it (two
     processors fill one ring) takes that one's time.
     """
+    src, dst = flat(src), flat(dst)
     rows = len(time_ns)
     block, at, left, latest_ns = cursor[BLOCK], cursor[AT], cursor[LEFT], cursor[LATEST_NS]
     while row < rows:

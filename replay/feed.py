@@ -5,7 +5,6 @@ It runs in a thread of its own beside the tasks, one batch ahead.
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TraceError
+from ..traces.ahead import BUFFERS as BUFFERS_AHEAD
 from ..traces.keys import flow_keys
 from ..traces.packets import PacketBatch
 from ..traces.sites import Sites
@@ -25,10 +25,8 @@ from .streams import Streams
 from .taken import Taken
 from .task_replay import EpochEnd, Prepared
 
-AHEAD = 2
-"""Batches that wait for the tasks."""
-BUFFERS = AHEAD + 4
-"""Batches in use at a time: those that wait, the one being made, the one in the selectors, and that in the tables."""
+BUFFERS = BUFFERS_AHEAD + 2
+"""Batches in use at a time: those of the thread, the one in the selectors, and that in the tables."""
 DROP_SALT = 0x6C62272E07BB0142
 FIRST_STREAMS = 1 << 16
 FOLLOWED = "five-tuple"
@@ -183,44 +181,6 @@ class Feed:
             )
             self.notices.add(batch, path, noticed_ns)
         return route, {}
-
-
-def ahead(feed: Iterable[Prepared | EpochEnd], depth: int = AHEAD) -> Iterator[Prepared | EpochEnd]:
-    """Iterate with a thread that works up to `depth` items ahead; its errors are raised here."""
-    waiting: queue.Queue[tuple[str, object]] = queue.Queue(depth)
-    stopped = threading.Event()
-
-    def put(what: str, item: object) -> None:
-        while not stopped.is_set():
-            try:
-                waiting.put((what, item), timeout=0.1)
-                return
-            except queue.Full:
-                continue
-
-    def work() -> None:
-        try:
-            for item in feed:
-                put("item", item)
-                if stopped.is_set():
-                    return
-            put("end", None)
-        except BaseException as error:
-            put("error", error)
-
-    thread = threading.Thread(target=work, name="feed", daemon=True)
-    thread.start()
-    try:
-        while True:
-            what, item = waiting.get()
-            if what == "end":
-                return
-            if what == "error":
-                raise item  # type: ignore[misc]
-            yield item  # type: ignore[misc]
-    finally:
-        stopped.set()
-        thread.join()
 
 
 def needs_of(kinds: Sequence[tuple[str, bool, str | None]]) -> Needs:

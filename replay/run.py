@@ -21,13 +21,14 @@ from ..selectors.selection import MAX_DELAYS
 from ..tasks import MonitorSpec, Sampling, SelectorSpec, Spec, Task
 from ..topologies.catalogue import load as load_topology
 from ..topologies.topology import Topology
+from ..traces.ahead import ahead
 from ..traces.formats import open_trace
 from ..traces.packets import PacketBatch
 from ..traces.sites import HashSites, PrefixSites
 from ..traces.synth import Synthesizer, SynthOptions
 from .arguments import losses, one, several
 from .channels import Channels
-from .feed import BUFFERS, EpochEnd, Feed, ahead, needs_of
+from .feed import BUFFERS, EpochEnd, Feed, needs_of
 from .flow_count import FlowCount
 from .link_loads import LinkLoads
 from .outcome import Setting

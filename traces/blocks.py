@@ -85,8 +85,12 @@ class Window:
         return True
 
     def close(self) -> None:
-        """Stop reading ahead; the thread closes the file. A pipe that gives nothing is not waited for."""
+        """Stop reading ahead; the thread closes the file. A pipe that gives nothing is not waited for.
+
+        Who waits for the next block, in another thread, is told that this is the end.
+        """
         self._free.put(None)
+        self._filled.put(None)
         self._thread.join(timeout=1.0)
 
 

@@ -19,7 +19,7 @@ from .memory import release, zeroed
 from .packets import PacketBatch
 
 FULL_SHARE = 0.6
-ROWS_A_PIECE = 1 << 16
+ROWS_A_PIECE = 1 << 17
 MOVED_WORDS = 1 << 20
 """How much of a table is moved to a larger one before it is given back: both never stand whole in memory."""
 FEW_SLOTS_LOG2 = 22

@@ -154,24 +154,14 @@ def behind_extensions(data, protocol, at, end):
         at = following
 
 
-@inline_kernel
-def decode_packet(
+@lean_kernel
+def decode_any_packet(
     data, start, end, on_wire, link, now_ns,
     time_ns, src, dst, src_port, dst_port, protocols, ip_bytes, payload_bytes, tcp_flags, tcp_seq, dscp,
     at, skipped,
 ):  # fmt: skip
-    """Write the columns of the packet in data[start:end] to row `at`; return the next free row.
-
-    A packet that cannot be measured is counted in `skipped`, and the row stays free. `on_wire` is the length
-    of the whole packet, link header included.
-    """
-    kind = EITHER_IP
-    ip = start
-    if link == ETHERNET and start + 14 <= end and big16(data, start + 12) == ETHERTYPE_IPV4:
-        kind = IPV4
-        ip = start + 14
-    elif link != RAW:
-        kind, ip = behind_link(data, link, start, end)
+    """Do what `decode_packet` does, for a packet of any kind."""
+    kind, ip = behind_link(data, link, start, end)
     if kind == NO_IP:
         skipped[NOT_IP] += 1
         return at
@@ -179,34 +169,7 @@ def decode_packet(
         skipped[MALFORMED if on_wire <= end - start else CUT_OFF] += 1
         return at
     row = np.uint64(at)
-    # What nearly all packets are, in few steps and without a branch between TCP and UDP; "in" compiles to slower code.
-    if ip + 34 <= end and (kind == IPV4 or kind == EITHER_IP):  # noqa: SIM109
-        word = big64(data, ip)  # version, header length, type of service, total length, identification, fragment
-        total = np.int64(word >> np.uint64(32) & np.uint64(0xFFFF))
-        protocol = byte_at(data, ip + 9)
-        if (
-            word & np.uint64(0xFF000000_00001FFF) == np.uint64(0x45000000_00000000)
-            and total >= 34
-            and (protocol ^ TCP) * (protocol ^ UDP) == 0
-        ):
-            tcp = np.int64(protocol == TCP)
-            ports = big64(data, ip + 20)  # ports, sequence number
-            last = big16(data, ip + 32)  # length of the TCP header, flags
-            behind = total - 20 - (tcp * (last >> 12) * 4 + (1 - tcp) * 8)
-            time_ns[row] = now_ns
-            src[row, 0] = 0
-            src[row, 1] = np.uint64(0xFFFF00000000 | big32(data, ip + 12))
-            dst[row, 0] = 0
-            dst[row, 1] = np.uint64(0xFFFF00000000 | big32(data, ip + 16))
-            src_port[row] = ports >> np.uint64(48)
-            dst_port[row] = ports >> np.uint64(32)
-            protocols[row] = protocol
-            ip_bytes[row] = total
-            payload_bytes[row] = max(behind, 0) * np.int64(last >> 12 >= 5 * tcp)
-            tcp_flags[row] = last * tcp
-            tcp_seq[row] = ports * np.uint64(tcp)
-            dscp[row] = word >> np.uint64(50) & np.uint64(63)
-            return at + 1
+    high, low = row + row, row + row + np.uint64(1)
     version = byte_at(data, ip) >> 4
     if kind != EITHER_IP and kind != version:
         skipped[MALFORMED] += 1
@@ -229,10 +192,10 @@ def decode_packet(
             return at
         protocol = byte_at(data, ip + 9)
         ports_follow = big16(data, ip + 6) & 0x1FFF == 0
-        src[row, 0] = 0
-        src[row, 1] = np.uint64(0xFFFF00000000 | big32(data, ip + 12))
-        dst[row, 0] = 0
-        dst[row, 1] = np.uint64(0xFFFF00000000 | big32(data, ip + 16))
+        src[high] = 0
+        src[low] = np.uint64(0xFFFF00000000 | big32(data, ip + 12))
+        dst[high] = 0
+        dst[low] = np.uint64(0xFFFF00000000 | big32(data, ip + 16))
         dscp[row] = byte_at(data, ip + 1) >> 2
     elif version == 6:
         if ip + 40 > end:
@@ -243,10 +206,10 @@ def decode_packet(
         if total == 40 and protocol != NO_NEXT:  # a jumbogram, or segmentation offload
             total = max(on_wire, end - start) - (ip - start)
         protocol, header_end, ports_follow = behind_extensions(data, protocol, ip + 40, min(end, ip + total))
-        src[row, 0] = big64(data, ip + 8)
-        src[row, 1] = big64(data, ip + 16)
-        dst[row, 0] = big64(data, ip + 24)
-        dst[row, 1] = big64(data, ip + 32)
+        src[high] = big64(data, ip + 8)
+        src[low] = big64(data, ip + 16)
+        dst[high] = big64(data, ip + 24)
+        dst[low] = big64(data, ip + 32)
         dscp[row] = big16(data, ip) >> 6 & 63
     else:
         skipped[NOT_IP] += 1
@@ -282,3 +245,57 @@ def decode_packet(
     tcp_seq[row] = seq
     time_ns[row] = now_ns
     return at + 1
+
+
+@inline_kernel
+def decode_packet(
+    data, start, end, on_wire, link, now_ns,
+    time_ns, src, dst, src_port, dst_port, protocols, ip_bytes, payload_bytes, tcp_flags, tcp_seq, dscp,
+    at, skipped,
+):  # fmt: skip
+    """Write the columns of the packet in data[start:end] to row `at`; return the next free row.
+
+    A packet that cannot be measured is counted in `skipped`, and the row stays free. `on_wire` is the length
+    of the whole packet, link header included. `src` and `dst` are flat: high word and low word in turn.
+
+    What nearly all packets are, TCP or UDP in IPv4 without options, takes few steps here and has no branch between
+    the two; "in" would compile to slower code. All others are left to a function of their own, so that the loops
+    which take this one into themselves stay short.
+    """
+    ip = start + 14 * np.int64(link == ETHERNET)
+    if ip + 34 <= end and (
+        (link - RAW) * (link - RAW_4) == 0 or (link == ETHERNET and big16(data, start + 12) == ETHERTYPE_IPV4)
+    ):
+        row = np.uint64(at)
+        high, low = row + row, row + row + np.uint64(1)
+        word = big64(data, ip)  # version, header length, type of service, total length, identification, fragment
+        total = np.int64(word >> np.uint64(32) & np.uint64(0xFFFF))
+        protocol = byte_at(data, ip + 9)
+        if (
+            word & np.uint64(0xFF000000_00001FFF) == np.uint64(0x45000000_00000000)
+            and total >= 34
+            and (protocol ^ TCP) * (protocol ^ UDP) == 0
+        ):
+            tcp = np.int64(protocol == TCP)
+            ports = big64(data, ip + 20)  # ports, sequence number
+            last = big16(data, ip + 32)  # length of the TCP header, flags
+            behind = total - 20 - (tcp * (last >> 12) * 4 + (1 - tcp) * 8)
+            time_ns[row] = now_ns
+            src[high] = 0
+            src[low] = np.uint64(0xFFFF00000000 | big32(data, ip + 12))
+            dst[high] = 0
+            dst[low] = np.uint64(0xFFFF00000000 | big32(data, ip + 16))
+            src_port[row] = ports >> np.uint64(48)
+            dst_port[row] = ports >> np.uint64(32)
+            protocols[row] = protocol
+            ip_bytes[row] = total
+            payload_bytes[row] = max(behind, 0) * np.int64(last >> 12 >= 5 * tcp)
+            tcp_flags[row] = last * tcp
+            tcp_seq[row] = ports * np.uint64(tcp)
+            dscp[row] = word >> np.uint64(50) & np.uint64(63)
+            return at + 1
+    return decode_any_packet(
+        data, start, end, on_wire, link, now_ns,
+        time_ns, src, dst, src_port, dst_port, protocols, ip_bytes, payload_bytes, tcp_flags, tcp_seq, dscp,
+        at, skipped,
+    )  # fmt: skip

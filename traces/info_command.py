@@ -39,13 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read the trace and show what is in it; of a damaged or interrupted one, what was read."""
     from ..errors import TraceError
+    from .ahead import BUFFERS, ahead
     from .info import TraceInfo
 
     info = TraceInfo()
     stopped: BaseException | None = None
-    with open_trace(args.file) as trace:
+    with open_trace(args.file, buffers=BUFFERS) as trace:
         try:
-            for batch in watched(trace, "read"):
+            for batch in watched(ahead(trace), "read"):
                 info.add(batch)
         except (TraceError, KeyboardInterrupt) as error:
             stopped = error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import inline_kernel, lean_kernel
+from ..kernels import flat, inline_kernel, lean_kernel
 from .bytes_kernels import word32
 from .header_kernels import decode_packet
 
@@ -63,6 +63,7 @@ def decode_pcapng(
 
     Returns (why it stopped, position, next free row, time of the last packet).
     """
+    src, dst = flat(src), flat(dst)
     why = FULL
     rows = len(time_ns)
     while at < rows:

@@ -7,6 +7,7 @@ of order are put in order (`reorder.py`). Memory is the same for any length of t
 
 from __future__ import annotations
 
+import contextlib
 import glob
 from collections.abc import Generator
 from pathlib import Path
@@ -119,9 +120,10 @@ class TraceReader:
         self.close()
 
     def close(self) -> None:
-        """Close the file that is open, if any; no more batches come."""
-        self._batches.close()
+        """Close the file that is open, if any; no more batches come, in whatever thread they were asked for."""
         self._close_file()
+        with contextlib.suppress(ValueError):  # another thread is in it, and comes out now that its file is closed
+            self._batches.close()
 
     def _close_file(self) -> None:
         if self._window is not None:
