@@ -29,7 +29,7 @@ import numpy as np
 from mozart.agents.device import Device
 from mozart.agents.observed import read
 from mozart.agents.places import Place
-from mozart.agents.priority import AUTOGROUP, NICE
+from mozart.agents.priority import NICE
 from mozart.agents.warm_up import warm_up
 from mozart.benchmarks import agent_intake
 from mozart.tests.agent_worlds import (
@@ -138,7 +138,7 @@ def tag_delays(selections: int, seconds: float) -> dict[str, Any]:
     """Measure the time from event to tag where it can be measured."""
     os.setpriority(os.PRIO_PROCESS, 0, NICE)  # as the agent's process has it
     with suppress(OSError):
-        AUTOGROUP.write_text(str(NICE))
+        Path("/proc/self/autogroup").write_text(str(NICE))
     warm_up()
     with tempfile.TemporaryDirectory() as name:
         places = [("host", shutil.which("nft")), ("switch", OVS_CTL.exists())]

@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 from mozart.agents.netns import network_of
-from mozart.agents.priority import AUTOGROUP, NICE
+from mozart.agents.priority import NICE
 from mozart.bus import topics
 from mozart.bus.access import write_access
 from mozart.live.broker import Broker
@@ -111,7 +111,7 @@ def on_core(core: int) -> Callable[[], None]:
         os.sched_setaffinity(0, {core % (os.cpu_count() or 1)})
         os.setpriority(os.PRIO_PROCESS, 0, NICE)
         with suppress(OSError):
-            AUTOGROUP.write_text(str(NICE))
+            Path("/proc/self/autogroup").write_text(str(NICE))
 
     return settle
 

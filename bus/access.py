@@ -6,11 +6,13 @@ import ipaddress
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import BusError
+
+KEEPALIVE_S = 10
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class BrokerAccess:
     users: Mapping[str, str] = field(repr=False)
     spool: str | None = None
     """Folder for what is not acknowledged yet."""
+    keepalive_s: int = KEEPALIVE_S
+    """The broker takes for dead who says nothing for one and a half times that."""
 
     def __post_init__(self) -> None:
         if not _is_loopback(self.host):
@@ -43,7 +47,7 @@ class BrokerAccess:
 
     def only(self, *users: str) -> BrokerAccess:
         """Return the access of some users alone, for a process that speaks as those."""
-        return BrokerAccess(self.host, self.port, {user: self.password(user) for user in users}, self.spool)
+        return replace(self, users={user: self.password(user) for user in users})
 
 
 def _is_loopback(host: str) -> bool:
@@ -71,7 +75,8 @@ def _access(given: Any) -> BrokerAccess:
     users = given["users"]
     if not isinstance(users, dict) or not all(isinstance(password, str) for password in users.values()):
         raise ValueError("users are names with passwords")
-    return BrokerAccess(str(given["host"]), int(given["port"]), users, given.get("spool"))
+    keepalive_s = int(given.get("keepalive_s", KEEPALIVE_S))
+    return BrokerAccess(str(given["host"]), int(given["port"]), users, given.get("spool"), keepalive_s)
 
 
 def write_access(path: Path, access: BrokerAccess) -> None:
@@ -79,6 +84,7 @@ def write_access(path: Path, access: BrokerAccess) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     made = {"host": access.host, "port": access.port, "users": dict(access.users), "spool": access.spool}
+    made["keepalive_s"] = access.keepalive_s
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         json.dump(made, file)

@@ -36,7 +36,6 @@ from .spool import Spool
 Handler = Callable[[str, bytes], None]
 """Takes a topic and what was said there."""
 
-KEEPALIVE_S = 10
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 2
 SESSION_S = 0xFFFFFFFF
 """How long the broker remembers a session whose connection has ended: for ever."""
@@ -127,8 +126,9 @@ class BusClient:
         properties = Properties(PacketTypes.CONNECT)
         if self._lasting:
             properties.SessionExpiryInterval = SESSION_S
+        access = self.access
         self._client.connect_async(
-            self.access.host, self.access.port, KEEPALIVE_S, clean_start=not self._lasting, properties=properties
+            access.host, access.port, access.keepalive_s, clean_start=not self._lasting, properties=properties
         )
         self._client.loop_start()
 

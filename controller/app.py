@@ -94,10 +94,7 @@ class MozartApp(app_manager.RyuApp):
             topics.request("+"): lambda topic, payload: self.jobs.put((topic, requests.read(payload))),
         }
         lost = (topics.status(topics.CONTROLLER), json.dumps({"state": "lost"}).encode())
-        user = topics.CONTROLLER
-        return BusLink(
-            access.host, access.port, user, access.password(user), handlers, lost, self.logger
-        )  # fmt: skip
+        return BusLink(access, topics.CONTROLLER, handlers, lost, self.logger)
 
     def start(self) -> None:
         """Begin: the bus, the work, and the deadline for switches."""

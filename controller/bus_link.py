@@ -15,6 +15,7 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from ryu.lib import hub
 
+from ..bus.access import BrokerAccess
 from ..errors import MozartError
 
 Handler = Callable[[str, bytes], None]
@@ -23,7 +24,6 @@ Handler = Callable[[str, bytes], None]
 WAIT_S = 1.0
 """How long the green thread waits for the socket at a time; publishing wakes it."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
-KEEPALIVE_S = 10
 
 
 class BusLink:
@@ -31,16 +31,14 @@ class BusLink:
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        access: BrokerAccess,
         user: str,
-        password: str,
         handlers: Mapping[str, Handler],
         will: tuple[str, bytes],
         logger: logging.Logger,
     ) -> None:
         """Prepare; `handlers` are by topic filter, `will` is published, retained, when the connection is lost."""
-        self.host, self.port, self.handlers, self.logger = host, port, dict(handlers), logger
+        self.access, self.handlers, self.logger = access, dict(handlers), logger
         self.malformed = 0
         """Messages that no handler could use."""
         self.connected = False
@@ -50,7 +48,7 @@ class BusLink:
         client = mqtt.Client(
             mqtt.CallbackAPIVersion.VERSION2, client_id=user, clean_session=False, manual_ack=True
         )  # fmt: skip
-        client.username_pw_set(user, password)
+        client.username_pw_set(user, access.password(user))
         client.will_set(will[0], will[1], qos=1, retain=True)
         client.on_connect, client.on_disconnect, client.on_message = self._on_connect, self._on_disconnect, self._on
         client.on_subscribe = self._on_subscribe
@@ -67,16 +65,16 @@ class BusLink:
 
     def run(self) -> None:
         """Keep the connection, for ever; to be spawned."""
-        pause_s = FIRST_PAUSE_S
+        pause_s, access = FIRST_PAUSE_S, self.access
         while True:
             try:
-                self._client.connect(self.host, self.port, KEEPALIVE_S)
+                self._client.connect(access.host, access.port, access.keepalive_s)
                 while self._client.loop(WAIT_S) == mqtt.MQTT_ERR_SUCCESS:
                     if self.connected:
                         pause_s = FIRST_PAUSE_S
             except OSError as error:
                 if pause_s == FIRST_PAUSE_S:
-                    self.logger.warning("no broker at %s:%d (%s); trying again", self.host, self.port, error)
+                    self.logger.warning("no broker at %s:%d (%s); trying again", access.host, access.port, error)
             self.connected = False
             hub.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
@@ -94,7 +92,9 @@ class BusLink:
 
     def _on_connect(self, client: mqtt.Client, data: Any, flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:
-            self.logger.error("the broker at %s:%d refuses the controller: %s", self.host, self.port, reason)
+            self.logger.error(
+                "the broker at %s:%d refuses the controller: %s", self.access.host, self.access.port, reason
+            )
             return
         self.connected = True
         for topic in self.handlers:

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ..bus.access import BrokerAccess
+from ..bus.access import KEEPALIVE_S, BrokerAccess
 from ..bus.topics import CONTROLLER, OPERATOR, config, reply, report, request, select, stats, status
 from ..errors import LiveError
 from .ports import free_port, holder, listeners
@@ -43,11 +43,14 @@ class Broker:
         port: int | None = None,
         log: Path | None = None,
         start_s: float = START_S,
+        keepalive_s: int = KEEPALIVE_S,
     ) -> None:
         """Prepare a broker for the agents of these devices; without `port`, a free one is taken when it starts.
 
-        It logs to `log`, or in its folder, which goes away with the run. It must listen within `start_s`.
+        It logs to `log`, or in its folder, which goes away with the run. It must listen within `start_s`, and
+        takes for dead who says nothing for one and a half times `keepalive_s`.
         """
+        self.keepalive_s = keepalive_s
         self.folder, self.record, self.start_s = folder, record, start_s
         self.devices = [device for device in devices if device not in (CONTROLLER, OPERATOR)]
         self.log = log or folder / "mosquitto.log"
@@ -59,7 +62,7 @@ class Broker:
     @property
     def access(self) -> BrokerAccess:
         """Where it is, and all users' passwords."""
-        return BrokerAccess(HOST, self.port, self.passwords)
+        return BrokerAccess(HOST, self.port, self.passwords, keepalive_s=self.keepalive_s)
 
     @property
     def process(self) -> Process:
@@ -110,7 +113,7 @@ class Broker:
 
     def _launch(self, program: str) -> None:
         command = [program, "-c", str(self.folder / "mosquitto.conf")]
-        process = self._process = Process("mosquitto", command, self.log, self.record)
+        process = self._process = Process("mosquitto", command, self.log, self.record, first=True)
         until(lambda: process.pid in listeners(self.port), "mosquitto to listen", self.start_s, process.check)
 
     def _write_files(self) -> None:

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from ..agents.priority import go_first
 from ..errors import LiveError
 
 END_S = 10.0
@@ -28,7 +29,9 @@ class Process:
         log: Path,
         record: Recorder,
         environment: Mapping[str, str] | None = None,
+        first: bool = False,
     ) -> None:
+        """Start it; with `first`, it goes before other work, as agents do (agents/priority.py)."""
         self.name, self.arguments, self.log = name, list(arguments), log
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as sink:
@@ -41,6 +44,8 @@ class Process:
                 start_new_session=True,  # Ctrl-C is for the run, which ends its processes in order
             )
         record("process", name, pid=self.popen.pid)
+        if first:
+            go_first(self.popen.pid)
 
     @property
     def pid(self) -> int:

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bus import topics
-from ..bus.access import BrokerAccess, write_access
+from ..bus.access import KEEPALIVE_S, BrokerAccess, write_access
 from ..bus.messages import unpack
 from ..controller.planned import Plan, load_plan
 from ..errors import LiveError, MozartError, SpecError
@@ -56,6 +56,8 @@ PLANNING_S = 20.0
 """What the planner's solver may take at least."""
 SLOW_S = 5.0
 """After so long the user is told what is waited for."""
+PATIENCE_KEEPALIVES = 6
+"""The patience of a run over the keep-alive of its bus: a machine that needs more of one needs more of the other."""
 MOST_RESTARTS = 5
 """So often parts are started again in one run."""
 
@@ -154,7 +156,11 @@ class Run:
     def _start_broker(self) -> None:
         log = self.folder / "logs" / "mosquitto.log"
         patience_s = self.options.patience_s
-        self.broker = Broker(self.folder / "broker", self.topology.devices, self.record, log=log, start_s=patience_s)
+        keepalive_s = max(KEEPALIVE_S, round(patience_s / PATIENCE_KEEPALIVES))
+        self.broker = Broker(
+            self.folder / "broker", self.topology.devices, self.record,
+            log=log, start_s=patience_s, keepalive_s=keepalive_s,
+        )  # fmt: skip
         self._stack.callback(self.broker.stop)
         self.broker.start()
         access = self.broker.access
@@ -193,7 +199,8 @@ class Run:
         command = [sys.executable, "-m", "mozart.controller.launcher", "--run", str(self.folder), *more]
         command += ["--listen", f"127.0.0.1:{self.port}"]
         command += ["--broker", str(self.folder / "broker" / "access-controller.json")]
-        self.controller = Process("controller", command, self.folder / "logs" / "controller.log", self.record)
+        log = self.folder / "logs" / "controller.log"
+        self.controller = Process("controller", command, log, self.record, first=True)
 
     def _start_network(self) -> None:
         given = self.options.devices

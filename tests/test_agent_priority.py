@@ -59,6 +59,30 @@ def test_a_thread_that_never_pauses_is_real_time_no_more_until_it_pauses():
     assert found == ["True True -10", *["False True -10", "True True"] * 2, "False True"]
 
 
+OVERWORKED = """
+from mozart.agents import priority as module
+module.MOST_SHARE = 0.3  # a busy machine may not give it more
+def rounds(work_s, pause_s, wanted):
+    end = time.monotonic() + 30
+    while priority.realtime is not wanted:
+        assert time.monotonic() < end
+        until = time.thread_time() + work_s
+        while time.thread_time() < until:
+            pass
+        time.sleep(pause_s)
+        priority.paused()
+    return policy() == (os.SCHED_RR if wanted else os.SCHED_OTHER)
+print(priority.realtime, rounds(0.05, 0.001, False), rounds(0.001, 0.05, True))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may be a real-time process")
+def test_a_thread_that_works_nearly_all_the_time_is_not_real_time_however_often_it_pauses():
+    if said("print(priority.realtime)\n") != ["True"]:
+        pytest.skip("root may not be a real-time process here")
+    assert said(OVERWORKED) == ["True True True"]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
 def test_who_may_not_goes_on_as_before():
     nobody = "os.setgroups([]); os.setgid(65534); os.setuid(65534)\npriority = Priority()"

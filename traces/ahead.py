@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -20,7 +20,7 @@ PATIENCE_S = 1.0
 """How long a source that gives nothing (a pipe) is waited for at the end."""
 
 
-def ahead(items: Iterable[Item], depth: int = AHEAD) -> Iterator[Item]:
+def ahead(items: Iterable[Item], depth: int = AHEAD) -> Generator[Item]:
     """Iterate with a thread that works up to `depth` items ahead; its errors are raised here, in their place.
 
     An item whose memory is used again must stay valid until `depth` + 2 more were made.

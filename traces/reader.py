@@ -82,6 +82,7 @@ class TraceReader:
         self._block_bytes = block_bytes
         self._rows = Rows(batch_packets, reorder_window_packets, buffers)
         self._window: Window | None = None
+        self._closed = False
         self._bytes_of_earlier_files = 0
         self._batches = self._read()
 
@@ -121,15 +122,16 @@ class TraceReader:
 
     def close(self) -> None:
         """Close the file that is open, if any; no more batches come, in whatever thread they were asked for."""
+        self._closed = True
         self._close_file()
         with contextlib.suppress(ValueError):  # another thread is in it, and comes out now that its file is closed
             self._batches.close()
 
     def _close_file(self) -> None:
-        if self._window is not None:
-            self._bytes_of_earlier_files += self._window.read_bytes
-            self._window.close()
-            self._window = None
+        window, self._window = self._window, None
+        if window is not None:
+            self._bytes_of_earlier_files += window.read_bytes
+            window.close()
 
     def _read(self) -> Generator[PacketBatch]:
         """Fill the rows and give them out, file after file, to the end or to damage."""
@@ -137,6 +139,9 @@ class TraceReader:
         try:
             for path in self._paths:
                 self._window = Window(path, self._block_bytes)
+                if self._closed:  # by another thread, which may not have seen this window
+                    self._close_file()
+                    return
                 file = _open(self._window)
                 while file.fill(self._rows):
                     yield from self._rows.give()
