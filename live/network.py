@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..agents.host_tagger import TABLE
+from ..controller.rules import AGENT_COOKIE_PREFIX, COOKIE_PREFIX, GROUP_PREFIX
 from ..errors import LiveError
 from ..topologies.addresses import host_mac, interfaces, measure_port
 from ..topologies.topology import Topology
@@ -299,7 +300,8 @@ class MininetNetwork(Network):
 class GivenNetwork(Network):
     """A network that somebody else made, from a file of devices as the agents read it; it is not taken down.
 
-    What agents will make in it, a table of nftables in each host's namespace, is recorded when it is started. Raises
+    What will be made in it, flow entries in its bridges and a table of nftables in each host's namespace, is recorded
+    when it is started. Raises
     LiveError where the file is not such a list, or lacks a switch of the topology, or names a bridge that is not there.
     A host that it does not name sends nothing and has no agent.
     """
@@ -322,7 +324,10 @@ class GivenNetwork(Network):
         self.host_pids = {d["device"]: d["netns_pid"] for d in self._devices if d["kind"] == "host"}
 
     def start(self) -> None:
-        """Record the tables that agents make at hosts; those that are there already are not ours."""
+        """Record the rules that switches get, and the tables that agents make at hosts; what is there is not ours."""
+        for switch in self.topology.switches:
+            cookies = [COOKIE_PREFIX, AGENT_COOKIE_PREFIX]
+            self.record("rules", self._bridges[switch], cookies=cookies, groups=GROUP_PREFIX)
         family, _, name = TABLE.partition(" ")
         for pid in dict.fromkeys(self.host_pids.values()):
             self.record("nft", name, family=family, pid=pid)

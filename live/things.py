@@ -6,6 +6,7 @@ A thing is a mapping with `kind`, `name` and what its kind needs:
 |---|---|---|
 | process | what it is | `pid`, and `start`, the clock tick at which it began: another with its pid is not hit |
 | bridge | a bridge of Open vSwitch | |
+| rules | a bridge of somebody else | `cookies`, `groups`: upper 16 bits of those of our entries and groups |
 | interface | a network interface | |
 | netns | a named network namespace | |
 | nft | a table of nftables | `family`; `pid` and `start` of a process whose namespace it is in, or none: this one |
@@ -18,6 +19,7 @@ A thing is a mapping with `kind`, `name` and what its kind needs:
 from __future__ import annotations
 
 import os
+import re
 import select
 import shutil
 import signal
@@ -146,6 +148,40 @@ def _remove_bridge(thing: Thing) -> None:
     _run("ovs-vsctl", "--timeout=20", *([] if answers else ["--no-wait"]), "--if-exists", "del-br", thing["name"])
 
 
+def _rules_there(thing: Thing) -> bool:
+    if not _service_there(thing) or not _bridge_there(thing):
+        return False  # flow entries live as long as the daemon
+    flows = (_ofctl("dump-flows", thing["name"], cookie) for cookie in _cookies(thing))
+    return any("cookie=" in said for said in flows) or bool(_our_groups(thing))
+
+
+def _remove_rules(thing: Thing) -> None:
+    for cookie in _cookies(thing):
+        _ofctl("del-flows", thing["name"], cookie)
+    for number in _our_groups(thing):
+        _ofctl("del-groups", thing["name"], f"group_id={number}")
+
+
+def _cookies(thing: Thing) -> list[str]:
+    """Return what ovs-ofctl calls the flow entries with our cookies."""
+    return [f"cookie={prefix << 48:#x}/{0xFFFF << 48:#x}" for prefix in thing["cookies"]]
+
+
+def _our_groups(thing: Thing) -> list[int]:
+    numbers = map(int, re.findall(r"group_id=(\d+)", _ofctl("dump-groups", thing["name"])))
+    return [number for number in numbers if number >> 16 == thing["groups"]]
+
+
+def _ofctl(command: str, bridge: str, *what: str) -> str:
+    """Run ovs-ofctl and return what it says; raises LiveError where it fails."""
+    done = subprocess.run(
+        ["ovs-ofctl", "--timeout=20", "-O", "OpenFlow13", command, bridge, *what], capture_output=True, text=True
+    )
+    if done.returncode:
+        raise LiveError(f"ovs-ofctl {command} {bridge} failed: {done.stderr.strip()}")
+    return done.stdout
+
+
 def _remove_interface(thing: Thing) -> None:
     if _run("ip", "link", "delete", thing["name"], fails=False) and _interface_there(thing):
         raise LiveError(f"cannot remove {described(thing)}: ip link delete {thing['name']} fails")
@@ -234,6 +270,7 @@ def _output(*command: str) -> str:
 KINDS: dict[str, tuple[Callable[[Thing], bool], Callable[[Thing], None]]] = {
     "process": (_process_there, lambda thing: end_processes([thing])),
     "bridge": (_bridge_there, _remove_bridge),
+    "rules": (_rules_there, _remove_rules),
     "interface": (_interface_there, _remove_interface),
     "netns": (_netns_there, _remove_netns),
     "nft": (_nft_there, _remove_nft),

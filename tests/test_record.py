@@ -63,8 +63,8 @@ def said(function: Callable[..., object], **arguments: object) -> tuple[list[str
     return lines, function(lines.append, **arguments)
 
 
-def sh(command: str) -> None:
-    subprocess.run(["sh", "-ec", command], check=True, capture_output=True)
+def sh(command: str) -> str:
+    return subprocess.run(["sh", "-ec", command], check=True, capture_output=True, text=True).stdout
 
 
 def owner_died(base: Path, script: str, *arguments: str) -> None:
@@ -144,6 +144,8 @@ def test_after_kill_9_processes_recorded_or_not_are_ended_and_no_others(
     script = (
         f"first = Process('first', {SLEEP!r}, Path({str(tmp_path / 'log')!r}), record)\n"
         f"second = subprocess.Popen({SLEEP!r}, start_new_session=True)\n"
+        "while not Path(f'/proc/{second.pid}/environ').read_bytes():\n"
+        "    pass  # the kernel has it a moment after the program has begun\n"
         f"Path({str(tmp_path / 'pids')!r}).write_text(f'{{first.pid}} {{second.pid}}')"
     )
     owner_died(base, script)
@@ -256,6 +258,34 @@ def test_bridges_go_after_kill_9_and_those_of_others_stay(ovs: None, base: Path)
         assert not is_there({"kind": "bridge", "name": ours}) and is_there({"kind": "bridge", "name": theirs})
     finally:
         sh(f"ovs-vsctl --if-exists del-br {theirs} -- --if-exists del-br {ours}")
+
+
+@needs_ovs
+def test_rules_on_a_bridge_of_others_go_after_kill_9_and_theirs_stay(ovs: None, base: Path) -> None:
+    theirs, of13 = f"{NAME}t", "ovs-ofctl -O OpenFlow13"
+    thing = {"kind": "rules", "name": theirs, "cookies": [0x6D7A, 0x6D7B], "groups": 0x6D7A}
+    group = 0x6D7A << 16 | 3
+    made = [
+        f"{of13} add-group {theirs} group_id={group},type=select,bucket=output:1",
+        f"{of13} add-flow {theirs} cookie=0x6d7a000000000005,ip,actions=group:{group}",
+        f"{of13} add-flow {theirs} cookie=0x6d7b00001234abcd,table=3,ip,actions=goto_table:4",
+    ]
+    sh(f"ovs-vsctl add-br {theirs} -- set bridge {theirs} datapath_type=netdev protocols=OpenFlow10,OpenFlow13")
+    try:
+        sh(f"{of13} del-flows {theirs}")
+        sh(f"{of13} add-group {theirs} group_id=7,type=all,bucket=output:1")
+        sh(f"{of13} add-flow {theirs} cookie=0x6d7c000000000001,arp,actions=group:7")
+        script = f"record(**{thing!r})\n" + "".join(f"subprocess.run({each.split()!r}, check=True)\n" for each in made)
+        owner_died(base, script)
+        assert is_there(thing)
+        lines, done = said(clean, records=base)
+        assert done and lines[1:] == [f"  rules {theirs}"]
+        assert not is_there(thing)
+        flows, groups = (sh(f"{of13} {what} {theirs}") for what in ("dump-flows", "dump-groups"))
+        assert "0x6d7c000000000001" in flows and flows.count("cookie=") == 1
+        assert "group_id=7" in groups and groups.count("group_id=") == 1
+    finally:
+        sh(f"ovs-vsctl --if-exists del-br {theirs}")
 
 
 @needs_ovs
