@@ -34,7 +34,17 @@ def go_first(process: int | None = None) -> None:
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, process or 0, NICE)
         if os.getsid(process or 0) == (process or os.getpid()):
-            Path(f"/proc/{process or 'self'}/autogroup").write_text(str(NICE))
+            set_session_priority(process or os.getpid(), NICE)
+
+
+def session_priority(process: int) -> int:
+    """Return the nice value of a process's session; OSError where it is gone, or the kernel has none."""
+    return int(Path(f"/proc/{process}/autogroup").read_text().rpartition(" ")[2])
+
+
+def set_session_priority(process: int, nice: int) -> None:
+    """Set it; raises OSError where that is not permitted."""
+    Path(f"/proc/{process}/autogroup").write_text(str(nice))
 
 
 class Priority:

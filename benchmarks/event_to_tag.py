@@ -85,7 +85,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--selections", type=int, default=1000, help="at hosts, and as many at switches")
     parser.add_argument("--seconds", type=float, default=30.0, help="time over which the flows begin")
-    parser.add_argument("--rate", type=float, default=6000.0, help="packets a second of all flows together")
+    parser.add_argument("--rate", type=float, default=3000.0, help="packets a second of all flows together")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     if lacks := missing():

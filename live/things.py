@@ -13,6 +13,7 @@ A thing is a mapping with `kind`, `name` and what its kind needs:
 | file, folder | its path | |
 | service | openvswitch | |
 | setting | a kernel parameter, such as net.core.rmem_default | `ours`, and `before`: what goes back |
+| session | a process whose session's nice value was changed | `pid`, `start`, `ours`, and `before`: what goes back |
 | ovs-setting | a key of Open vSwitch's other_config that was not set | `ours` |
 """
 
@@ -29,6 +30,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..agents.priority import session_priority, set_session_priority
 from ..errors import LiveError
 
 Thing = Mapping[str, Any]
@@ -243,6 +245,17 @@ def _restore_setting(thing: Thing) -> None:
     _parameter(thing).write_text(str(thing["before"]))
 
 
+def _session_there(thing: Thing) -> bool:
+    try:
+        return _process_there(thing) and session_priority(thing["pid"]) == thing["ours"]
+    except OSError:  # it has ended just now
+        return False
+
+
+def _restore_session(thing: Thing) -> None:
+    set_session_priority(thing["pid"], thing["before"])
+
+
 def _ovs_setting_there(thing: Thing) -> bool:
     key = f"other_config:{thing['name']}"
     return _output("ovs-vsctl", "--timeout=10", "--if-exists", "get", *OVS_ROW, key).strip(' "\n') == str(thing["ours"])
@@ -278,5 +291,6 @@ KINDS: dict[str, tuple[Callable[[Thing], bool], Callable[[Thing], None]]] = {
     "folder": (_path_there, _remove_folder),
     "service": (_service_there, _stop_service),
     "setting": (_setting_there, _restore_setting),
+    "session": (_session_there, _restore_session),
     "ovs-setting": (_ovs_setting_there, _remove_ovs_setting),
 }

@@ -311,6 +311,24 @@ def test_a_setting_of_open_vswitch_goes_after_kill_9_unless_somebody_has_changed
         sh(f"ovs-vsctl --no-wait remove Open_vSwitch . other_config {key}")
 
 
+@needs_network
+def test_the_priority_of_a_session_goes_back_after_kill_9_unless_somebody_has_changed_it(
+    base: Path, children: list[subprocess.Popen[bytes]]
+) -> None:
+    children.append(subprocess.Popen(SLEEP, start_new_session=True))
+    pid = children[0].pid
+    value = Path(f"/proc/{pid}/autogroup")
+    if not value.exists():
+        pytest.skip("the kernel does not share processors out among sessions")
+    script = f"record('session', 'sleep', pid={pid}, before=0, ours=-3)\nPath({str(value)!r}).write_text('-3')"
+    for now, undone, after in ((-3, ["session sleep"], "nice 0"), (-4, [], "nice -4")):
+        owner_died(base, script)
+        value.write_text(str(now))
+        (run,) = recorded_runs(base)
+        assert undo(run) == (undone, [])
+        assert value.read_text().strip().endswith(after)
+
+
 @pytest.fixture
 def names_of_switches() -> Iterator[None]:
     """Have s1, h1, ... for this test alone, among all that run on this machine."""
