@@ -56,6 +56,8 @@ class Agent:
         except MozartError:
             for device in self.devices:
                 device.ring.close()
+            os.close(self._wake_read)
+            os.close(self._wake_write)
             raise
         self._stopping = False
         self._turn = 0

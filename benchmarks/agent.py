@@ -21,7 +21,8 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,11 @@ import numpy as np
 from mozart.agents.device import Device
 from mozart.agents.observed import read
 from mozart.agents.places import Place
-from mozart.agents.priority import NICE
+from mozart.agents.priority import NICE, Priority, session_priority, set_session_priority
 from mozart.agents.warm_up import warm_up
 from mozart.benchmarks import agent_intake
+from mozart.live.network import MAX_IDLE_MS, OVS_FOLDER, vsctl
+from mozart.live.things import OVS_ROW
 from mozart.tests.agent_worlds import (
     OVS_CTL,
     MemoryLink,
@@ -66,11 +69,29 @@ class Sender(threading.Thread):
 def work(device: Device, sender: Sender) -> None:
     """Let a device work as the agent's loop does, until the sender has ended and the ring is empty."""
     pause_s = 0.0
-    while sender.is_alive() or device.ring.ready:
-        time.sleep(pause_s)
-        begun = time.perf_counter()
-        device.work(time.time_ns())
-        pause_s = 0.0 if device.ring.backlog() > 0.25 else min(max(time.perf_counter() - begun, 0.001), 0.004)
+    with Priority() as priority:
+        while sender.is_alive() or device.ring.ready:
+            time.sleep(pause_s)
+            if pause_s:
+                priority.paused()
+            begun = time.perf_counter()
+            device.work(time.time_ns())
+            pause_s = 0.0 if device.ring.backlog() > 0.25 else min(max(time.perf_counter() - begun, 0.001), 0.004)
+
+
+@contextmanager
+def as_in_live_runs() -> Iterator[None]:
+    """Have Open vSwitch go first and forget soon, as live/network.py does, unless somebody said how soon."""
+    key = "other_config:max-idle"
+    number = int((OVS_FOLDER / "ovs-vswitchd.pid").read_text())
+    with ExitStack() as undo:
+        with suppress(OSError):
+            undo.callback(set_session_priority, number, session_priority(number))
+            set_session_priority(number, NICE)
+        if not vsctl("--if-exists", "get", *OVS_ROW, key).strip():
+            undo.callback(vsctl, "remove", *OVS_ROW, "other_config", "max-idle")
+            vsctl("set", *OVS_ROW, f"{key}={MAX_IDLE_MS}")
+        yield
 
 
 def tag_delay(where: str, selections: int, seconds: float, folder: Path) -> dict[str, float]:
@@ -81,6 +102,8 @@ def tag_delay(where: str, selections: int, seconds: float, folder: Path) -> dict
     link = MemoryLink()
     with ExitStack() as undo:
         crossed = undo.enter_context(bridge()) if where == "switch" else None
+        if crossed:
+            undo.enter_context(as_in_live_runs())
         source = crossed.left if crossed else undo.enter_context(veth_pair())[0]
         place = Place("h1", "host", source.interface, source.pid)
         if crossed:
@@ -136,9 +159,6 @@ def main() -> int:
 
 def tag_delays(selections: int, seconds: float) -> dict[str, Any]:
     """Measure the time from event to tag where it can be measured."""
-    os.setpriority(os.PRIO_PROCESS, 0, NICE)  # as the agent's process has it
-    with suppress(OSError):
-        Path("/proc/self/autogroup").write_text(str(NICE))
     warm_up()
     with tempfile.TemporaryDirectory() as name:
         places = [("host", shutil.which("nft")), ("switch", OVS_CTL.exists())]

@@ -184,7 +184,7 @@ def test_info_stopped_by_ctrl_c_shows_what_was_read(monkeypatch, capsys):
             yield packets(3)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("mozart.traces.info_command.open_trace", lambda paths: Interrupted())
+    monkeypatch.setattr("mozart.traces.info_command.open_trace", lambda paths, buffers: Interrupted())
     assert run("trace", "info", "x", "--json") == 130
     report = json.loads(capsys.readouterr().out)
     assert (report["packets"], report["skipped"], report["complete"]) == (3, {"not_ip": 4}, False)

@@ -169,8 +169,9 @@ def test_a_given_network_is_read_from_its_file_and_left_alone(line, tmp_path):
         assert given.host_pids == line.host_pids
         assert given.unconnected() == ["s1", "s2", "s3"]
         assert given.inside("h2") == line.inside("h2")
-        recorded = [(kind, name, more["pid"]) for kind, name, more, _ in notes.lines]
-        assert recorded == [("nft", "mozart", pid) for pid in line.host_pids.values()]
+        recorded = [(kind, name, more.get("pid")) for kind, name, more, _ in notes.lines]
+        tables = [("nft", "mozart", pid) for pid in line.host_pids.values()]
+        assert recorded == [*(("rules", switch, None) for switch in ("s1", "s2", "s3")), *tables]
     assert " 0% packet loss" in inside(line, "h1", "ping", "-c", "1", "10.0.0.3").stdout
     path.write_text(json.dumps([d for d in line.devices() if d["device"] not in ("s2", "h1")]))
     with pytest.raises(LiveError, match=r"lacks s2"):
