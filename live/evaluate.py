@@ -381,12 +381,13 @@ class Evaluator:
 def spec_as_planned(plan: Plan, tasks: Iterable[str] | None = None) -> Spec:
     """Return the task file of a plan: with the tasks that run, on the devices that were chosen, at recorded speed.
 
-    With `tasks` those alone.
+    With `tasks` those alone. Without the loss of links: a replay's senders would hear of it and send again, which
+    those of a recorded trace do not, so that it would select flows that no selector of the run could.
     """
     spec = load(json.loads(json.dumps(plan.request["spec"])))
     names = plan.placement.keys() & (plan.placement.keys() if tasks is None else set(tasks))
     placed = tuple(_as_placed(task, plan.placement[task.name]) for task in spec.tasks if task.name in names)
-    return dataclasses.replace(spec, tasks=placed, traffic=dataclasses.replace(spec.traffic, speed=1.0))
+    return dataclasses.replace(spec, tasks=placed, loss={}, traffic=dataclasses.replace(spec.traffic, speed=1.0))
 
 
 def _as_placed(task: Task, modules: Mapping[str, str]) -> Task:

@@ -347,6 +347,12 @@ def test_the_replay_has_the_tasks_and_devices_of_the_plan():
     assert spec.tasks[0].monitor.at == (plan.placement["lossy-flows"]["monitor"],)
 
 
+def test_the_replay_is_without_the_loss_of_links_which_recorded_senders_do_not_hear_of():
+    plan = make_plan(dataclasses.replace(spec_of(), loss={"s1-s2": 0.02}))
+    assert plan.request["spec"]["loss"]
+    assert spec_as_planned(plan).loss == {}
+
+
 def test_the_view_shows_rates_and_drops():
     from mozart.live.view import View
     from rich.console import Console
