@@ -44,18 +44,26 @@ def test_no_more_is_made_than_waits_and_nothing_after_the_taker_stops() -> None:
     assert not any(thread.name == "ahead" for thread in threading.enumerate())
 
 
-def test_a_pipe_that_gives_nothing_does_not_hold_up_who_stops(tmp_path: Path) -> None:
+@pytest.mark.parametrize("opened", [True, False], ids=["a writer that is silent", "no writer"])
+@pytest.mark.parametrize("under_way", [True, False], ids=["while it waits", "at once"])
+def test_a_pipe_that_gives_nothing_does_not_hold_up_who_stops(tmp_path: Path, opened: bool, under_way: bool) -> None:
     pipe = tmp_path / "trace.pcap"
     os.mkfifo(pipe)
-    writer = os.open(pipe, os.O_RDWR)  # open, and never written to
+    writer = os.open(pipe, os.O_RDWR) if opened else None
+    taken: list[object] = []
     try:
-        begin = time.monotonic()
         with read(pipe) as trace:
             items = ahead(trace)
-            taker = threading.Thread(target=lambda: next(items, None), daemon=True)
+            taker = threading.Thread(target=lambda: taken.append(next(items, "the end")), daemon=True)
             taker.start()
+            deadline = time.monotonic() + PATIENCE_S
+            while (
+                under_way
+                and time.monotonic() < deadline
+                and not any(t.name == f"read {pipe}" for t in threading.enumerate())
+            ):
+                time.sleep(0.001)
         taker.join(timeout=10 * PATIENCE_S)
-        assert not taker.is_alive(), "the end of the reader did not reach who waits for a batch"
-        assert time.monotonic() - begin < 10 * PATIENCE_S
+        assert taken == ["the end"], "the end of the reader did not reach who waits for a batch"
     finally:
-        os.close(writer)
+        os.close(writer if writer is not None else os.open(pipe, os.O_RDWR))

@@ -7,6 +7,7 @@ the file's size, and reading and decompressing run on another core than parsing.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 
@@ -39,9 +40,8 @@ class Window:
         self._filled: queue.SimpleQueue[tuple[NDArray[np.uint8], int] | Exception | None] = queue.SimpleQueue()
         for _ in range(BUFFERS):
             self._free.put(np.empty(MOST_RECORD_BYTES + block_bytes, np.uint8))
-        stream = open_stream(path)
         self._thread = threading.Thread(
-            target=_fill, args=(stream, self._free, self._filled), name=f"read {self.name}", daemon=True
+            target=_fill, args=(path, self._free, self._filled), name=f"read {self.name}", daemon=True
         )
         self._thread.start()
 
@@ -95,22 +95,27 @@ class Window:
 
 
 def _fill(
-    stream: ByteStream,
+    path: str,
     free: queue.SimpleQueue[NDArray[np.uint8] | None],
     filled: queue.SimpleQueue[tuple[NDArray[np.uint8], int] | Exception | None],
 ) -> None:
-    """Read block after block until the end, an error, or a request to stop (None instead of a buffer)."""
+    """Read block after block until the end, an error, or a request to stop (None instead of a buffer).
+
+    The file is opened here and not by who asks for its blocks: to open a pipe is to wait for who writes into it.
+    """
     end: Exception | None = None
     try:
-        while (buffer := free.get()) is not None:
-            room = buffer.data[MOST_RECORD_BYTES:]
-            count, end = _read_block(stream, room)
-            if count:
-                filled.put((buffer, count))
-            if count < len(room):
-                break
+        with contextlib.closing(open_stream(path)) as stream:
+            while (buffer := free.get()) is not None:
+                room = buffer.data[MOST_RECORD_BYTES:]
+                count, end = _read_block(stream, room)
+                if count:
+                    filled.put((buffer, count))
+                if count < len(room):
+                    break
+    except Exception as error:  # raised again in the thread that asks for the bytes
+        end = error
     finally:
-        stream.close()
         filled.put(end)
 
 

@@ -138,18 +138,18 @@ class TraceReader:
         damage = None
         try:
             for path in self._paths:
-                self._window = Window(path, self._block_bytes)
+                self._window = window = Window(path, self._block_bytes)
                 if self._closed:  # by another thread, which may not have seen this window
                     self._close_file()
                     return
-                file = _open(self._window)
+                file = _open(window)
                 while file.fill(self._rows):
                     yield from self._rows.give()
                 self._close_file()
         except TraceError as error:
             damage = error
         yield from self._rows.give(all_of_them=True)
-        if damage:
+        if damage and not self._closed:  # what was closed ends early, which is no damage
             raise damage
 
 
