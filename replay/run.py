@@ -28,7 +28,7 @@ from ..traces.sites import HashSites, PrefixSites
 from ..traces.synth import Synthesizer, SynthOptions
 from .arguments import losses, one, several
 from .channels import Channels
-from .feed import BUFFERS, EpochEnd, Feed, needs_of
+from .feed import BATCH_PACKETS, BUFFERS, EpochEnd, Feed, needs_of
 from .flow_count import FlowCount
 from .link_loads import LinkLoads
 from .outcome import Setting
@@ -210,7 +210,7 @@ def _open(plan: Spec) -> tuple[Iterable[PacketBatch], AbstractContextManager[Any
     """Return the packets of the plan's traffic, and what closes them."""
     traffic = plan.traffic
     if traffic.trace is not None:
-        reader = open_trace(traffic.trace, buffers=BUFFERS)
+        reader = open_trace(traffic.trace, buffers=BUFFERS, batch_packets=BATCH_PACKETS)
         return reader, reader
     options = {"seed": plan.seed, **traffic.options}
     return Synthesizer(SynthOptions(name=str(traffic.synthetic), **options)), nullcontext()

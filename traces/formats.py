@@ -17,10 +17,10 @@ PCAP_SUFFIXES = (".pcap", ".pcap.gz", ".pcap.zst", ".pcap.xz")
 PARQUET_SUFFIX = ".parquet"
 
 
-def open_trace(paths: Sequence[str], buffers: int = 1) -> TraceReader | ParquetReader:
+def open_trace(paths: Sequence[str], buffers: int = 1, batch_packets: int = 65536) -> TraceReader | ParquetReader:
     """Open one trace in one or more files, captures or Parquet columns ("-" is a capture on standard input).
 
-    Of captures, a batch is valid until `buffers` more were taken.
+    Batches have at most `batch_packets` packets. Of captures, a batch is valid until `buffers` more were taken.
 
     Raises SpecError where the two kinds are mixed.
     """
@@ -28,13 +28,13 @@ def open_trace(paths: Sequence[str], buffers: int = 1) -> TraceReader | ParquetR
 
     columns = [path for path in paths if is_parquet(path)]
     if not columns:
-        return read(*paths, buffers=buffers)
+        return read(*paths, buffers=buffers, batch_packets=batch_packets)
     if len(columns) < len(paths):
         other = next(path for path in paths if not is_parquet(path))
         raise SpecError(f"{columns[0]} is Parquet and {other} is not: convert one of them first")
     from .parquet import ParquetReader
 
-    return ParquetReader(*expand(tuple(columns)))
+    return ParquetReader(*expand(tuple(columns)), batch_packets=batch_packets)
 
 
 def open_writer(path: str) -> PcapWriter | ParquetWriter:
