@@ -77,6 +77,7 @@ class Feed:
         self.epoch_start_ns = epoch_start_ns
         """When epoch 0 begins, None for the first packet; packets before it count to it."""
         self._epoch = 0
+        self._zeros = np.empty(0, np.uint64)
         self._streams: dict[str, Streams] = {}
         self._streams = self._new_streams()
 
@@ -138,9 +139,8 @@ class Feed:
         key = {kind: flow_keys(batch, kind) for kind in self.needs.keys}
         route, row = self._route(batch, key[FOLLOWED], serial)
         routed = Routed(batch.time_ns, batch.ip_bytes, route, serial)
-        nothing = np.zeros(len(batch), np.uint64)
         reverse_key = {
-            kind: flow_keys(batch, kind, reverse=True) if kind in self.needs.reverse_keys else nothing
+            kind: flow_keys(batch, kind, reverse=True) if kind in self.needs.reverse_keys else self._no_keys(len(batch))
             for kind in self.needs.keys
         }
         row |= {
@@ -162,6 +162,12 @@ class Feed:
             path,
             end_ns,
         )
+
+    def _no_keys(self, count: int) -> NDArray[np.uint64]:
+        """Return zeros, the same ones as before where they are enough: nobody writes to them."""
+        if count > len(self._zeros):
+            self._zeros = np.zeros(count, np.uint64)
+        return self._zeros[:count]
 
     def _route(
         self, batch: PacketBatch, key: NDArray[np.uint64], serial: int
