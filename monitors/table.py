@@ -98,6 +98,7 @@ class Table:
         self.rank = np.zeros(slots, np.uint64)
         self.stats = np.zeros((slots, 8), np.int64)
         self.counters = np.zeros(tk.CLOCK + 1, np.int64)
+        self.marks = np.zeros(1 << (tk.MARKS * slots // 64 - 1).bit_length(), np.uint64)
         # the slots beyond `entries` are never free and never match
         extra = np.arange(slots - entries)
         self.blocked = (extra % buckets + 1) * tk.WAYS - 1 - extra // buckets
@@ -110,7 +111,7 @@ class Table:
         moves = np.empty((2 * n, 3), np.int32)
         tk.observe(
             crossings.key, crossings.kind, crossings.ip_bytes, crossings.time_ns, crossings.luck, crossings.span,
-            self.fp, self.rank, self.stats.reshape(-1), self.counters,
+            self.fp, self.rank, self.stats.reshape(-1), self.counters, self.marks,
             np.uint64(self.probability * 2**32), self.mode.heeds_tags, self.mode.heeds_hints,
             self.mode.priority, self.mode.recency, slot, fresh, moves, self.entries,
         )  # fmt: skip
@@ -183,3 +184,4 @@ class Table:
         self.rank[keep] = worth.astype(np.uint64) + np.uint64(1)
         self.stats[keep, tk.SELECTED_NS] = -1
         self.stats[keep, tk.SAMPLED_NS] = PRESERVED_NS
+        tk.mark_anew(self.fp, self.marks)

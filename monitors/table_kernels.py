@@ -1,9 +1,9 @@
 """Hot loops of the two-mode sample-and-hold table (`table.py` says what it is and numbers the rules).
 
-Crossings are taken in batches of 32. First the slot of each flow of the batch is looked up, so that many lookups
-are on their way at a time and the cache lines of what they find are asked for; of this comes a list of what there is
-to do, which is then done in order. A lookup that the batch itself has outdated is made again. Slots and buckets are
-unsigned, which spares numba the test for negative indices.
+Crossings are taken in batches of 32. First one bit tells of most flows that the table does not hold them. Then the
+slots of the others are looked up, so that many lookups are on their way at a time and the cache lines of what they
+find are asked for; of this comes a list of what there is to do, which is then done in order. A lookup that the batch
+itself has outdated is made again. Slots and buckets are unsigned, which spares numba the test for negative indices.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ NOWHERE = np.uint64(2**64 - 1)
 LOW_HALF = np.uint64(0xFFFFFFFF)
 ZERO, ONE, THREE, FOUR, SEVEN, EIGHT, SIXTEEN = (np.uint64(i) for i in (0, 1, 3, 4, 7, WAYS, 2 * WAYS))
 SHIFT = np.uint64(32)
+
+MARKS = 32  # bits a slot that tell which flows the table may hold
+SIX, SIXTY_THREE = np.uint64(6), np.uint64(63)
 
 CLOCK_SHIFT = 6  # the clock follows the ranks of the evicted with a weight of 1/64
 CLOCK_UNITS = 65536.0  # of rank, for one square root of a byte
@@ -96,6 +99,32 @@ def find(fp, one, two, key):
     way = first_way(found | ONE << SIXTEEN)
     in_two = ZERO - (way >> THREE & ONE)
     return (one + (in_two & (two - one)) + (way & SEVEN)) | (ZERO - (way >> FOUR))
+
+
+@inline_kernel
+def marked(marks, key):
+    """Return 0 where the table does not hold a flow, 1 where it may. The words of `marks` are a power of two."""
+    bit = key & (np.uint64(len(marks)) << SIX) - ONE
+    return marks[bit >> SIX] >> (bit & SIXTY_THREE) & ONE
+
+
+@inline_kernel
+def mark(marks, key):
+    """Mark a flow as one that the table may hold."""
+    bit = key & (np.uint64(len(marks)) << SIX) - ONE
+    marks[bit >> SIX] |= ONE << (bit & SIXTY_THREE)
+
+
+@kernel
+def mark_anew(fp, marks):
+    """Mark the flows that the table holds and no others, as an epoch begins.
+
+    Within one a mark stays when its flow goes: only tagged flows evict others, so few go.
+    """
+    marks[:] = 0
+    for flow in fp:
+        if flow != 0:
+            mark(marks, flow)
 
 
 @inline_kernel
@@ -202,7 +231,7 @@ def make_room(fp, rank, stats, one, two, newcomer, crossing, moves, counters):
 @kernel
 def observe(
     key, kind, length, time_ns, luck, span,
-    fp, rank, stats, counters,
+    fp, rank, stats, counters, marks,
     chance, heeds_tags, heeds_hints, priority, recency,
     slot_out, fresh_out, moves, capacity,
 ):  # fmt: skip
@@ -210,8 +239,8 @@ def observe(
 
     Per crossing i: `key[i]` (uint64), `kind[i]`, `length[i]` (bytes), `time_ns[i]`, `luck[i]` (uint32, uniform),
     `span[i]` (uint8, of the flow's path). An untagged packet of an absent flow is admitted where luck < chance.
-    `stats` is flat, eight words a slot. Where `slot_out` (full of -1) has room, the slots that crossings went to are
-    written, whether their flows are new there, and the moves between slots.
+    `stats` is flat, eight words a slot; `marks` are of the flows in the table. Where `slot_out` (full of -1) has room,
+    the slots that crossings went to are written, whether their flows are new there, and the moves between slots.
     """
     n = np.uint64(len(key))
     tells = len(slot_out) > 0
@@ -226,6 +255,9 @@ def observe(
         selecting |= ONE << np.uint64(HINT)
     slots = np.empty(BATCH, np.uint64)
     work = np.empty(BATCH, np.uint64)
+    likely = np.empty(BATCH, np.uint64)
+    # the mode `recent` admits so many flows that marks do not pay, nor where they would not fit the cache
+    looks_first = not (recency or far)
     begin = end = np.uint64(0)
     while begin < n:
         if begin == end:
@@ -234,8 +266,16 @@ def observe(
                 for i in range(end, min(end + BATCH, n)):
                     prefetch(fp, first_bucket(key[i], buckets))
                     prefetch(fp, second_bucket(key[i], buckets))
+        candidates = end - begin
+        if looks_first:
+            candidates = np.uint64(0)
+            for i in range(begin, end):
+                selects = (selecting >> np.uint64(kind[i])) & ONE
+                likely[candidates] = i
+                candidates += selects | marked(marks, key[i]) | np.uint64(luck[i] < chance)
         items = np.uint64(0)
-        for i in range(begin, end):
+        for candidate in range(candidates):
+            i = likely[candidate] if looks_first else begin + candidate
             one, two = first_bucket(key[i], buckets), second_bucket(key[i], buckets)
             slot = find(fp, one, two, key[i])
             what = kind[i]
@@ -336,6 +376,8 @@ def observe(
                     counters[REFUSED_SAMPLES] += 1
                     continue
             stale = True
+            if looks_first:
+                mark(marks, flow)
             size = np.int64(length[i]) if is_packet else np.int64(0)
             row = slot * EIGHT
             fp[slot] = flow

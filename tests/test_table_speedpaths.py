@@ -183,3 +183,21 @@ def test_what_was_known_before_an_eviction_has_no_bound() -> None:
     assert table.records().missed_packets_bound.tolist() == [0.0]
     table.observe(crossings(list(range(2, 12))))
     assert table.records().missed_packets_bound.tolist() == [np.inf]
+
+
+@njit
+def marked_of(marks: NDArray[np.uint64], keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which flows the marks say the table may hold."""
+    return np.array([bool(tk.marked(marks, key)) for key in keys])
+
+
+@pytest.mark.parametrize("mode", ["none", "mozart"])
+def test_marks_tell_of_all_flows_held_and_of_few_others_however_many_came_and_went(mode: str) -> None:
+    table = Table(MODES[mode], 64, 1.0)
+    others = np.random.default_rng(0).integers(1, 2**64 - 1, 2000, np.uint64)
+    for seed in range(200):
+        table.observe(random_crossings(seed, 50, 500))
+        assert marked_of(table.marks, table.fp[table.occupied()]).all()
+    assert marked_of(table.marks, others).mean() < 0.3
+    table.start_epoch()
+    assert not marked_of(table.marks, others).any()
