@@ -6,6 +6,7 @@ can make the reader take no more memory than `MAX_BYTES`.
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import math
@@ -23,6 +24,8 @@ from ..errors import BusError
 HEADER = "header"
 """Name under which the header stands in the archive, as JSON text."""
 SUFFIX = ".npy"
+FORMAT = b"\x93NUMPY\x01\x00"
+"""What an array begins with: numpy's mark and the version of its format."""
 MAX_BYTES = 256 << 20
 """Longest message that is unpacked, after decompression."""
 MALFORMED = (
@@ -95,15 +98,21 @@ def _name(member: str) -> str:
     return member.removesuffix(SUFFIX)
 
 
+@functools.lru_cache(maxsize=1024)
+def _array_header(text: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Parse what stands before an array, once for all columns of one kind and length: numpy's parser takes its time."""
+    return np.lib.format.read_array_header_1_0(io.BytesIO(text))
+
+
 def _array(data: bytes) -> NDArray[Any]:
     """Read one array; unlike numpy's reader it makes no room for what the array only claims to hold."""
-    file = io.BytesIO(data)
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ValueError("an array of another version than 1.0")
-    shape, columnwise, dtype = np.lib.format.read_array_header_1_0(file)
+    if data[:8] != FORMAT:
+        raise ValueError("no array in numpy's format of version 1.0")
+    begin = 10 + int.from_bytes(data[8:10], "little")
+    shape, columnwise, dtype = _array_header(data[8:begin])
     if dtype.hasobject or (columnwise and len(shape) > 1):
         raise ValueError("an array of objects, or one that runs down its columns")
-    values = data[file.tell() :]
+    values = data[begin:]
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(values):
         raise ValueError(f"an array of shape {shape} whose {len(values)} bytes do not fill it")
     return np.frombuffer(values, dtype).reshape(shape) if values else np.empty(shape, dtype)
