@@ -51,6 +51,8 @@ from mozart.traces.keys import flow_keys
 FLOW_PACKETS, GAP_NS = 150, 1_000_000
 """Of a flow that is to be selected, by its third packet; what holds everything up for 50 ms (a switch's first packets
 do) does not outlast it."""
+AT_ONE_SITE = 4 / 3
+"""Of four sites, every fourth flow begins and ends at one, and is not watched."""
 
 
 class Sender(threading.Thread):
@@ -97,8 +99,8 @@ def as_in_live_runs() -> Iterator[None]:
 def tag_delay(where: str, selections: int, seconds: float, folder: Path) -> dict[str, float]:
     """Measure the time from the event to the first tagged packet, at a 'host' or a 'switch'."""
     trace = folder / "lossy.pcap"
-    # of four sites, every fourth flow begins and ends at one and is not watched
-    lossy_flows(trace, selections * 4 // 3, round(seconds * 1e9 / (selections * 4 / 3)), FLOW_PACKETS, GAP_NS)
+    flows = round(selections * AT_ONE_SITE * 1.03)
+    lossy_flows(trace, flows, round(seconds * 1e9 / flows), FLOW_PACKETS, GAP_NS)
     link = MemoryLink()
     with ExitStack() as undo:
         crossed = undo.enter_context(bridge()) if where == "switch" else None
@@ -142,7 +144,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="for how long")
     parser.add_argument("--runs", type=int, default=3, help="how many times")
     parser.add_argument("--no-ramp", action="store_true", help="leave the rising rates out")
-    parser.add_argument("--selections", type=int, default=1000, help="flows to be selected at host and switch")
+    parser.add_argument(
+        "--selections", type=int, default=1000, help="flows to be selected at the host, and at the switch"
+    )
     parser.add_argument("--over", type=float, default=30.0, help="seconds over which they begin")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()

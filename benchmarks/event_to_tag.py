@@ -1,16 +1,17 @@
 """From an event to the tag: how soon the flow that completed an event is tagged, on a whole live network.
 
-B4 in Mininet on Open vSwitch, agents in their two processes, a real broker, as `mozart live` has them. Each flow
+A network in Mininet on Open vSwitch, agents in their two processes, a real broker, as `mozart live` has them. Each flow
 completes the loss event with its third packet and goes on sending, one packet a millisecond. It is selected twice: at
 its host, which tags by nftables, and at its first switch, which tags by a flow entry. Measured from the time of the
 packet that completes the event, as the capture ring of the selecting device has it, to that of the first packet of the
 flow that the ring sees tagged: as it leaves the host, as it passes the switch. `in force` is when the agent had the
-kernel's or the switch's word that the tag is there. The rest of the two processors' time goes to the network itself:
-twelve switches in user space.
+kernel's or the switch's word that the tag is there. A line of four sites shows what a device does; B4, whose twelve
+switches in user space and twenty-four agents fill two processors, what remains of it when the machine is full.
 
 Needs root and all that a live run needs; says so where something is missing.
 
-usage: python benchmarks/event_to_tag.py [--selections N] [--seconds S] [--rate N] [--json]
+usage: python benchmarks/event_to_tag.py [--selections N] [--seconds S] [--rate N]
+                                         [--topology NAME] [--json]
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from mozart.live.evaluate import Evaluator
 from mozart.live.latencies import event_to_tag, quantiles
 from mozart.live.run import Options, Run
 from mozart.tests.tag_worlds import TASKS, steady_flows, tagging_spec
+from mozart.topologies.catalogue import load
 
 PROGRAMS = ("ovs-vsctl", "mosquitto", "tcpreplay", "nft", "mnexec")
-AT_ONE_SITE = 12 / 11
-"""Of twelve sites, every twelfth flow begins and ends at one, and is not sent."""
+TOPOLOGIES: dict[str, dict[str, Any]] = {"line": {"name": "line", "n": 4}, "b4": {"name": "b4"}}
 GAP_MS = 1
 PATIENCE_S = 240.0
 
@@ -44,13 +45,16 @@ def missing() -> str:
     return ", ".join(lacking + [m for m in ("mininet", "paho") if importlib.util.find_spec(m) is None])
 
 
-def measure(selections: int, seconds: float, rate_pps: float, folder: Path) -> dict[str, Any]:
+def measure(topology: dict[str, Any], selections: int, seconds: float, rate_pps: float, folder: Path) -> dict[str, Any]:
     """Run the network, and return by where the selector stands: the times, and of how many selections."""
-    flows = round(selections * AT_ONE_SITE * 1.02)
-    packets = max(round(rate_pps * seconds / flows * AT_ONE_SITE), 20)
+    name, options = topology["name"], {key: value for key, value in topology.items() if key != "name"}
+    sites = len(load(name, **options).hosts)
+    more = sites / (sites - 1)  # flows that begin and end at one site are not sent
+    flows = round(selections * more * 1.03)
+    packets = max(round(rate_pps * seconds / flows * more), 20)
     steady_flows(folder / "flows.pcap", flows, seconds, packets, GAP_MS * 1_000_000)
     run = Run(
-        tagging_spec(folder / "flows.pcap"),
+        tagging_spec(folder / "flows.pcap", **topology),
         Options(speed=1.0, patience_s=PATIENCE_S),
         folder / "run",
         say=lambda text: None,
@@ -86,15 +90,22 @@ def main() -> int:
     parser.add_argument("--selections", type=int, default=1000, help="at hosts, and as many at switches")
     parser.add_argument("--seconds", type=float, default=30.0, help="time over which the flows begin")
     parser.add_argument("--rate", type=float, default=3000.0, help="packets a second of all flows together")
+    parser.add_argument("--topology", choices=TOPOLOGIES, help="one of the two networks (default: both)")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     if lacks := missing():
         print(f"skipped: needs {lacks}")
         return 0
-    load = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory() as name:
-        found = {"load": load, **measure(args.selections, args.seconds, args.rate, Path(name))}
-    print(json.dumps(found) if args.json else text(found))
+    found = {}
+    for topology in [args.topology] if args.topology else TOPOLOGIES:
+        before = os.getloadavg()[0]
+        with tempfile.TemporaryDirectory() as name:
+            measured = measure(TOPOLOGIES[topology], args.selections, args.seconds, args.rate, Path(name))
+        found[topology] = {"load": before, **measured}
+        if not args.json:
+            print(f"{topology}\n{text(found[topology])}", flush=True)
+    if args.json:
+        print(json.dumps(found))
     return 0
 
 

@@ -275,15 +275,15 @@ def observe(
                 candidates += selects | marked(marks, key[i]) | np.uint64(luck[i] < chance)
         items = np.uint64(0)
         for candidate in range(candidates):
-            i = likely[candidate] if looks_first else begin + candidate
-            one, two = first_bucket(key[i], buckets), second_bucket(key[i], buckets)
-            slot = find(fp, one, two, key[i])
-            what = kind[i]
+            c = likely[candidate] if looks_first else begin + candidate
+            one, two = first_bucket(key[c], buckets), second_bucket(key[c], buckets)
+            slot = find(fp, one, two, key[c])
+            what = kind[c]
             selects = (selecting >> np.uint64(what)) & ONE
             is_packet = what <= TAGGED
-            work[items] = i
+            work[items] = c
             slots[items] = slot
-            items += selects | np.uint64(is_packet & ((slot != NOWHERE) | (luck[i] < chance)))
+            items += selects | np.uint64(is_packet & ((slot != NOWHERE) | (luck[c] < chance)))
             if far and recency:
                 absent = ZERO - np.uint64(slot == NOWHERE)
                 prefetch(rank, (one & absent) | (slot & ~absent))
