@@ -185,14 +185,18 @@ def _tell_latencies(axes: Any, links: list[Link], places: Places, clutter: Clutt
         text = f"{link.latency_ms:.3g}"
         a, b = places[link.a], places[link.b]
         centres = [a + share * (b - a) for share in (0.5, 0.42, 0.58, 0.35, 0.65, 0.28, 0.72)]
-        _write(axes, clutter.best_place(centres, (LETTER * len(text), LINE * 0.8)), text, 6)
+        _write(axes, clutter.best_place(centres, (LETTER * len(text), LINE * 0.8)), text, 6, on_line=True)
     return "on links: latency in ms"
 
 
-def _write(axes: Any, centre: NDArray[np.float64], text: str, points: float) -> None:
+def _write(axes: Any, centre: NDArray[np.float64], text: str, points: float, on_line: bool = False) -> None:
+    """Write a text: one on a line has a plate, and a line that comes near another is seen up to its letters."""
+    from matplotlib.patheffects import withStroke
+
     plate = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
-    x, y = centre
-    axes.text(x, y, text, color=INK, fontsize=points, ha="center", va="center", zorder=6, bbox=plate)
+    halo = [withStroke(linewidth=2, foreground="white")]
+    look: dict[str, Any] = {"bbox": plate} if on_line else {"path_effects": halo}
+    axes.text(*centre, text, color=INK, fontsize=points, ha="center", va="center", zorder=6, **look)
 
 
 def _draw_hosts(axes: Any, topology: Topology, places: Places, size: float, clutter: Clutter) -> None:

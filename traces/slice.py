@@ -72,7 +72,8 @@ def _rows(batch: PacketBatch, what: Cut, trace_start_ns: int, seen: int) -> tupl
 
 
 def _stretched(batch: PacketBatch, start_ns: int, factor: float) -> PacketBatch:
-    gaps_ns = np.rint((batch.time_ns - start_ns) * factor)
+    with np.errstate(over="ignore"):  # what is more than any number is refused below
+        gaps_ns = np.rint((batch.time_ns - start_ns) * factor)
     if gaps_ns[-1] >= float(np.iinfo(np.int64).max - start_ns):
         raise TraceError(f"stretched by {factor:g}, the trace ends after the last time that can be written")
     return replace(batch, time_ns=start_ns + gaps_ns.astype(np.int64))
