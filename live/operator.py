@@ -55,14 +55,16 @@ class Operator:
     def ask(self, operation: str, deadline_s: float | None = None, **more: Any) -> dict[str, Any]:
         """Ask the controller and return its answer; without a deadline, within `answer_s`.
 
-        Raises LiveError where it does not answer in time, or answers that it cannot.
+        Raises LiveError where it does not answer in time, or answers that it cannot, or ends meanwhile.
         """
         deadline_s = self.answer_s if deadline_s is None else deadline_s
         name = f"{self._mine}-{next(self._numbers)}"
         self._bus.publish(topics.request(topics.OPERATOR), json.dumps({"id": name, "op": operation, **more}))
         with self._answered:
-            if not self._answered.wait_for(lambda: name in self._answers, deadline_s):
+            if not self._answered.wait_for(lambda: name in self._answers or self._has_ended(), deadline_s):
                 raise LiveError(f"the controller has not answered {operation!r} within {deadline_s:g} s")
+            if name not in self._answers:
+                raise LiveError(f"the run has ended: its controller stopped without an answer to {operation!r}")
             answer = self._answers.pop(name)
         if not answer.get("ok"):
             raise LiveError(f"the controller refuses {operation!r}: {answer.get('error')}")
@@ -91,9 +93,16 @@ class Operator:
                 f"after {deadline_s:g} s without revision {revision} of the plan: the agents of {', '.join(late)}"
             ) from None
 
+    def _has_ended(self) -> bool:
+        """Whether the controller has said farewell; one that was killed has not, and comes back."""
+        return self.status.get(topics.CONTROLLER, {}).get("state") == "stopped"
+
     def _keep(self, kept: dict[str, dict[str, Any]]) -> Callable[[str, bytes], None]:
         def take(topic: str, payload: bytes) -> None:
-            kept[topics.device_of(topic)] = _read(topic, payload)
+            said = _read(topic, payload)
+            with self._answered:
+                kept[topics.device_of(topic)] = said
+                self._answered.notify_all()
 
         return take
 

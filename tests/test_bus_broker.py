@@ -16,6 +16,7 @@ from mozart.bus.client import BusClient
 from mozart.bus.spool import Spool
 from mozart.errors import BusError, LiveError
 from mozart.live.broker import Broker, mosquitto
+from mozart.live.operator import Operator
 from mozart.live.ports import free_port, holder
 from mozart.live.waiting import until
 
@@ -320,6 +321,24 @@ def test_operators_stand_side_by_side(connect: Callable[..., BusClient]) -> None
     controller.publish(topics.reply("operator"), b'{"id": "1"}')
     soon(lambda: one.messages and two.messages, "the reply")
     assert first.connections == second.connections == 1
+
+
+def test_who_asks_a_controller_that_ends_hears_so_at_once(connect: Callable[..., BusClient], broker: Broker) -> None:
+    asked, begin = Heard(), time.monotonic()
+    controller = connect(topics.CONTROLLER, handlers={topics.request("+"): asked})
+
+    def status(state: str) -> None:
+        controller.publish(topics.status(topics.CONTROLLER), json.dumps({"state": state}), retain=True)
+
+    def end() -> None:
+        soon(lambda: asked.messages, "the request")
+        status("stopped")
+
+    status("running")
+    with Operator(broker.access) as operator, pytest.raises(LiveError, match="the run has ended"):
+        threading.Thread(target=end).start()
+        operator.ask("remove", tasks=["lossy"])
+    assert asked.messages and time.monotonic() - begin < DEADLINE_S
 
 
 def test_a_port_in_use_is_refused_with_the_name_of_its_holder(broker: Broker, tmp_path: Path) -> None:
