@@ -84,11 +84,11 @@ class Feed:
     def __iter__(self) -> Iterator[Prepared | EpochEnd]:
         try:
             for batch in self.batches:
-                if self.stop.is_set():
-                    self.stopped = True
-                    break
                 if len(batch):
                     yield from self._take(batch)
+                if self.stop.is_set():
+                    break
+            self.stopped = self.stop.is_set()
         except TraceError as error:
             self.error = error
         if self.packets:

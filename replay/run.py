@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from ..topologies.topology import Topology
 from ..traces.ahead import ahead
 from ..traces.formats import open_trace
 from ..traces.packets import PacketBatch
+from ..traces.reader import TraceReader
 from ..traces.sites import HashSites, PrefixSites
 from ..traces.synth import Synthesizer, SynthOptions
 from .arguments import losses, one, several
@@ -39,6 +40,8 @@ from .taken import Taken
 from .task_replay import TaskReplay
 from .vocabulary import load
 
+STOP_S = 0.1
+"""How often it is seen whether the trace is to end early."""
 Progress = Callable[[int, float], None]
 """Called after each batch with the packets replayed so far and the seconds of trace that they cover."""
 
@@ -82,11 +85,12 @@ def replay(
     routes = Routes(topology, plan.topology.ecmp)
     tasks = _task_replays(plan, placed, routes, modes, memory, detection_delay_ms)
     source, opened = _open(plan)
-    with opened:
+    stop = stop or threading.Event()
+    with opened, _closed_by(stop, source):
         feed = Feed(
             source, routes, _sites(plan, topology), link_drops(routes, plan.loss) if plan.loss else None,
             needs_of([_needs(task.channels) for task in tasks]), plan.sampling.epoch_s, plan.traffic.speed,
-            plan.seed, stop or threading.Event(), epoch_start_ns, taken,
+            plan.seed, stop, epoch_start_ns, taken,
         )  # fmt: skip
         flows, loads = FlowCount(), LinkLoads(routes)
         begin = time.perf_counter()
@@ -214,6 +218,26 @@ def _open(plan: Spec) -> tuple[Iterable[PacketBatch], AbstractContextManager[Any
         return reader, reader
     options = {"seed": plan.seed, **traffic.options}
     return Synthesizer(SynthOptions(name=str(traffic.synthetic), **options)), nullcontext()
+
+
+@contextmanager
+def _closed_by(stop: threading.Event, source: Iterable[PacketBatch]) -> Iterator[None]:
+    """Close a capture as soon as `stop` is set: it may be a pipe that gives nothing, for which the replay waits."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(STOP_S):
+            if stop.is_set():
+                source.close()  # type: ignore[attr-defined]
+                return
+
+    watcher = threading.Thread(target=watch, name="stop", daemon=True)
+    if isinstance(source, TraceReader):
+        watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def _sites(plan: Spec, topology: Topology) -> HashSites | PrefixSites:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
+from array import array
+from fcntl import ioctl
 from pathlib import Path
+from termios import FIONREAD
 from typing import Any
 
 import mozart
@@ -173,6 +178,29 @@ def test_ctrl_c_keeps_what_was_replayed(spec: Path, tmp_path: Path) -> None:
     assert run["interrupted"] is True
     assert 0 < run["trace"]["packets"] < writer.packets
     assert b"packets" in output
+
+
+def test_a_silent_pipe_is_given_up_and_what_came_through_it_is_replayed(spec: Path, tmp_path: Path) -> None:
+    trace, pipe, stop = tmp_path / "some.pcap", tmp_path / "pipe", threading.Event()
+    with PcapWriter(trace) as writer:
+        for batch in Synthesizer(SynthOptions(duration_s=0.1, packets_per_s=5000.0)):
+            writer.write(batch)
+    os.mkfifo(pipe)
+    end = os.open(pipe, os.O_RDWR)  # which nobody closes while it is read
+
+    def give_some_and_stop() -> None:
+        os.write(end, trace.read_bytes())
+        waiting = array("i", [1])
+        while waiting[0]:
+            ioctl(end, FIONREAD, waiting)
+        stop.set()
+
+    threading.Thread(target=give_some_and_stop).start()
+    package: Any = mozart
+    result = package.replay(spec, trace=pipe, mode="mozart", stop=stop)
+    os.close(end)
+    assert result.interrupted and result.error is None
+    assert result.trace["packets"] == writer.packets > 300
 
 
 def test_notebooks_get_tables(spec: Path) -> None:

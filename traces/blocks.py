@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TraceError
-from .compression import ByteStream, open_stream
+from .compression import ByteStream, Source, open_stream
 
 BLOCK_BYTES = 1 << 20
 MOST_RECORD_BYTES = 1 << 20
@@ -106,13 +106,11 @@ def _fill(
     end: Exception | None = None
     try:
         with contextlib.closing(open_stream(path)) as stream:
-            while (buffer := free.get()) is not None:
-                room = buffer.data[MOST_RECORD_BYTES:]
-                count, end = _read_block(stream, room)
+            count = 1
+            while count and end is None and (buffer := free.get()) is not None:
+                count, end = _read_block(stream, buffer.data[MOST_RECORD_BYTES:])
                 if count:
                     filled.put((buffer, count))
-                if count < len(room):
-                    break
     except Exception as error:  # raised again in the thread that asks for the bytes
         end = error
     finally:
@@ -120,11 +118,14 @@ def _fill(
 
 
 def _read_block(stream: ByteStream, room: memoryview) -> tuple[int, Exception | None]:
-    """Fill a block; return how far that went, and the error that ended it."""
+    """Fill a block, or take from a pipe what there is; return how far that went, and the error that ended it."""
     count = 0
+    whole = not isinstance(stream, Source) or stream.repeatable
     try:
         while count < len(room) and (more := stream.readinto(room[count:])):
             count += more
+            if not whole:
+                break
     except OSError as error:
         return count, TraceError(f"cannot read the trace any further: {error.strerror}")
     except Exception as error:  # raised again where the bytes are used, behind the bytes that came before
