@@ -57,6 +57,7 @@ def warm_up() -> None:
             item = key if monitoring.counts else key[:0]
             monitoring.take(packets, pair, key, key, item, 0, PACKETS)
             monitoring.records()
+            monitoring.start_epoch()
     outgoing, skipped = np.empty(PACKETS, np.uint8), np.zeros(4, np.int64)
     nothing, cursor = np.zeros(64, np.uint8), np.full(CURSOR_WORDS, -1, np.int64)
     cursor[0] = 0

@@ -297,6 +297,7 @@ def test_progress_is_shown_on_a_terminal_only_and_passes_every_batch(monkeypatch
         def isatty(self):
             return True
 
+    monkeypatch.setenv("TERM", "xterm")  # on a dumb one nothing is drawn
     batches = [packets(2), packets(3)]
     for stream, shows in ((io.StringIO(), False), (Terminal(), True)):
         monkeypatch.setattr(sys, "stderr", stream)

@@ -46,7 +46,7 @@ AGENT_COOKIE = 0x6D7B << 48 | 1
 def _lacks() -> str:
     if os.geteuid() != 0:
         return "needs root"
-    missing = [tool for tool in ("ovs-vsctl", "ovs-ofctl", "ip", "nsenter") if not shutil.which(tool)]
+    missing = [tool for tool in ("ovs-vsctl", "ovs-ofctl", "ip", "nsenter", "ping") if not shutil.which(tool)]
     if missing:
         return f"{', '.join(missing)} not installed"
     absent = [name for name in ("ryu", "eventlet", "paho") if importlib.util.find_spec(name) is None]

@@ -141,7 +141,7 @@ def rate(bins: TimeBins, last_ns: int) -> Figure:
     ):
         rates = counts[: points * together].reshape(points, together).sum(axis=1) * scale / width_s
         axes.stairs(rates, time_s, baseline=None, color=colour, linewidth=1.0)
-        axes.set_ylim(0, rates.max() * 1.08)
+        axes.set_ylim(0, float(rates.max()) * 1.08)
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))
         axes.set_ylabel(name)
     figure.align_ylabels(panels)
