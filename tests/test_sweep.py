@@ -26,6 +26,7 @@ from mozart.topologies.catalogue import load
 
 TIMES = ("build_s", "solve_s")
 DEADLINE_S = 60.0
+LEAVE_S = 5.0
 Steps = Generator[Any, None, None]
 
 
@@ -73,7 +74,7 @@ def test_processes_give_what_one_after_another_gives() -> None:
     expected, complete = sweep(what, here)
     assert complete and [run.instance for run in expected] == [cell.instance for cell in what.cells]
     assert told(sweep(what, in_processes(2))[0]) == told(expected)
-    assert not multiprocessing.active_children()
+    wait_for("the end of its processes", lambda: not multiprocessing.active_children())
     first = what.cells[0].instance
     (alone,) = compare([first.problem(load(first.topology))], ["greedy"], [math.inf], instances=[first])
     assert told([alone]) == told(expected[:1])
@@ -151,7 +152,7 @@ def test_errors_of_a_worker_arrive() -> None:
     old = Cell(**{**{name: getattr(what.cells[0], name) for name in Cell.__slots__}, "version": "0.0"})
     with pytest.raises(PlacementError, match=r"this worker has mozart .* and the sweep is of 0\.0"):
         sweep(Sweep([old], what.networks), in_processes(1))
-    assert not multiprocessing.active_children()
+    wait_for("the end of its processes", lambda: not multiprocessing.active_children())
     with pytest.raises(PlacementError, match="no algorithm 'magic'"):
         plan([], {}, ["magic"], [None], time_limit_s=1.0)
 
@@ -258,13 +259,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             client.wait_for_workers(2, timeout=DEADLINE_S)
         yield address
     finally:
-        for process in reversed(processes):
+        for process in reversed(processes):  # the scheduler last: a worker that ends in order waits for its answer
             process.terminate()
-        for process in processes:
             try:
-                process.wait(DEADLINE_S)
+                process.wait(LEAVE_S)
             except subprocess.TimeoutExpired:
-                process.kill()  # a worker that ends in order may wait for a scheduler that has ended before it
+                process.kill()
                 process.wait()
 
 
