@@ -86,7 +86,7 @@ def replay(
     tasks = _task_replays(plan, placed, routes, modes, memory, detection_delay_ms)
     source, opened = _open(plan)
     stop = stop or threading.Event()
-    with opened, _closed_by(stop, source):
+    with opened, _closed_by(stop, source if isinstance(source, TraceReader) else None):
         feed = Feed(
             source, routes, _sites(plan, topology), link_drops(routes, plan.loss) if plan.loss else None,
             needs_of([_needs(task.channels) for task in tasks]), plan.sampling.epoch_s, plan.traffic.speed,
@@ -221,19 +221,18 @@ def _open(plan: Spec) -> tuple[Iterable[PacketBatch], AbstractContextManager[Any
 
 
 @contextmanager
-def _closed_by(stop: threading.Event, source: Iterable[PacketBatch]) -> Iterator[None]:
+def _closed_by(stop: threading.Event, capture: TraceReader | None) -> Iterator[None]:
     """Close a capture as soon as `stop` is set: it may be a pipe that gives nothing, for which the replay waits."""
     over = threading.Event()
 
-    def watch() -> None:
+    def watch(capture: TraceReader) -> None:
         while not over.wait(STOP_S):
             if stop.is_set():
-                source.close()  # type: ignore[attr-defined]
+                capture.close()
                 return
 
-    watcher = threading.Thread(target=watch, name="stop", daemon=True)
-    if isinstance(source, TraceReader):
-        watcher.start()
+    if capture is not None:
+        threading.Thread(target=watch, args=(capture,), name="stop", daemon=True).start()
     try:
         yield
     finally:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import SpecError
+from .packets import BATCH_PACKETS
 
 if TYPE_CHECKING:
     from .parquet import ParquetReader, ParquetWriter
@@ -17,7 +18,9 @@ PCAP_SUFFIXES = (".pcap", ".pcap.gz", ".pcap.zst", ".pcap.xz")
 PARQUET_SUFFIX = ".parquet"
 
 
-def open_trace(paths: Sequence[str], buffers: int = 1, batch_packets: int = 65536) -> TraceReader | ParquetReader:
+def open_trace(
+    paths: Sequence[str], buffers: int = 1, batch_packets: int = BATCH_PACKETS
+) -> TraceReader | ParquetReader:
     """Open one trace in one or more files, captures or Parquet columns ("-" is a capture on standard input).
 
     Batches have at most `batch_packets` packets. Of captures, a batch is valid until `buffers` more were taken.

@@ -29,6 +29,9 @@ COLUMNS: dict[str, tuple[Any, int, str]] = {
 }
 """Name of each column: (dtype, words a packet, meaning)."""
 
+BATCH_PACKETS = 1 << 16
+"""Most packets of a batch of a trace that is read, where nobody asks for another size."""
+
 IPV4_PREFIX = 0xFFFF << 32
 """What stands above the 32 bits of an IPv4 address in the low word of a `src` or `dst`."""
 

@@ -19,7 +19,7 @@ from pyarrow import parquet
 
 from ..errors import TraceError
 from .output import OutputFile
-from .packets import COLUMNS, PacketBatch, concatenate
+from .packets import BATCH_PACKETS, COLUMNS, PacketBatch, concatenate
 
 ROW_GROUP_PACKETS = 1 << 18
 ADDRESS = pa.binary(16)
@@ -89,7 +89,7 @@ class ParquetWriter:
 class ParquetReader:
     """The packets of Parquet files, as batches in time order; it has the attributes of a `TraceReader`."""
 
-    def __init__(self, *paths: str | Path, batch_packets: int = 65536) -> None:
+    def __init__(self, *paths: str | Path, batch_packets: int = BATCH_PACKETS) -> None:
         self.packets = 0
         self.reordered = 0
         self.skipped: dict[str, int] = {}

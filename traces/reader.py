@@ -17,14 +17,14 @@ from typing import Self
 from ..errors import TraceError
 from .blocks import BLOCK_BYTES, Window
 from .header_kernels import SKIP_REASONS
-from .packets import PacketBatch
+from .packets import BATCH_PACKETS, PacketBatch
 from .pcap import MAGIC, MODIFIED_MAGIC, PcapFile
 from .pcapng import SECTION_MAGIC, PcapngFile
 from .rows import FileFormat, Rows
 
 
 def read(
-    *paths: str | Path, batch_packets: int = 65536, reorder_window_packets: int = 1024, buffers: int = 1
+    *paths: str | Path, batch_packets: int = BATCH_PACKETS, reorder_window_packets: int = 1024, buffers: int = 1
 ) -> TraceReader:
     """Open traces as one: files in the order given, "-" for standard input, or patterns such as
     "2019/*.pcap.gz".
@@ -70,7 +70,7 @@ class TraceReader:
         self,
         paths: list[str],
         *,
-        batch_packets: int = 65536,
+        batch_packets: int = BATCH_PACKETS,
         reorder_window_packets: int = 1024,
         block_bytes: int = BLOCK_BYTES,
         buffers: int = 1,
