@@ -36,6 +36,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from . import mark_kernels as mk
 from . import table_kernels as tk
 from .measures import Measure, Volume
 from .modes import Mode
@@ -98,7 +99,8 @@ class Table:
         self.rank = np.zeros(slots, np.uint64)
         self.stats = np.zeros((slots, 8), np.int64)
         self.counters = np.zeros(tk.CLOCK + 1, np.int64)
-        self.marks = np.zeros(1 << (tk.MARKS * slots // 64 - 1).bit_length(), np.uint64)
+        # the mode `recent` admits so many flows that marks do not pay, nor do they where they do not fit the cache
+        self.marks = np.zeros(0 if mode.recency or slots > tk.FAR else mk.words_for(slots), np.uint64)
         # the slots beyond `entries` are never free and never match
         extra = np.arange(slots - entries)
         self.blocked = (extra % buckets + 1) * tk.WAYS - 1 - extra // buckets
@@ -184,4 +186,5 @@ class Table:
         self.rank[keep] = worth.astype(np.uint64) + np.uint64(1)
         self.stats[keep, tk.SELECTED_NS] = -1
         self.stats[keep, tk.SAMPLED_NS] = PRESERVED_NS
-        tk.mark_anew(self.fp, self.marks)
+        if len(self.marks):
+            mk.mark_anew(self.fp, self.marks)

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..kernels import inline_kernel, kernel, prefetch
 from .bucket_kernels import WAYS, count_ways, first_way, last_way, least_word, ways_at_least, ways_equal
+from .mark_kernels import mark, marked
 
 BATCH = np.uint64(32)  # crossings looked up before they are applied
 FAR = 1 << 17  # slots of a table so large that asking for cache lines ahead pays (10 MB)
@@ -46,9 +47,6 @@ NOWHERE = np.uint64(2**64 - 1)
 LOW_HALF = np.uint64(0xFFFFFFFF)
 ZERO, ONE, THREE, FOUR, SEVEN, EIGHT, SIXTEEN = (np.uint64(i) for i in (0, 1, 3, 4, 7, WAYS, 2 * WAYS))
 SHIFT = np.uint64(32)
-
-MARKS = 32  # bits a slot that tell which flows the table may hold
-SIX, SIXTY_THREE = np.uint64(6), np.uint64(63)
 
 CLOCK_SHIFT = 6  # the clock follows the ranks of the evicted with a weight of 1/64
 CLOCK_UNITS = 65536.0  # of rank, for one square root of a byte
@@ -99,32 +97,6 @@ def find(fp, one, two, key):
     way = first_way(found | ONE << SIXTEEN)
     in_two = ZERO - (way >> THREE & ONE)
     return (one + (in_two & (two - one)) + (way & SEVEN)) | (ZERO - (way >> FOUR))
-
-
-@inline_kernel
-def marked(marks, key):
-    """Return 0 where the table does not hold a flow, 1 where it may. The words of `marks` are a power of two."""
-    bit = key & (np.uint64(len(marks)) << SIX) - ONE
-    return marks[bit >> SIX] >> (bit & SIXTY_THREE) & ONE
-
-
-@inline_kernel
-def mark(marks, key):
-    """Mark a flow as one that the table may hold."""
-    bit = key & (np.uint64(len(marks)) << SIX) - ONE
-    marks[bit >> SIX] |= ONE << (bit & SIXTY_THREE)
-
-
-@kernel
-def mark_anew(fp, marks):
-    """Mark the flows that the table holds and no others, as an epoch begins.
-
-    Within one a mark stays when its flow goes: only tagged flows evict others, so few go.
-    """
-    marks[:] = 0
-    for flow in fp:
-        if flow != 0:
-            mark(marks, flow)
 
 
 @inline_kernel
@@ -239,8 +211,9 @@ def observe(
 
     Per crossing i: `key[i]` (uint64), `kind[i]`, `length[i]` (bytes), `time_ns[i]`, `luck[i]` (uint32, uniform),
     `span[i]` (uint8, of the flow's path). An untagged packet of an absent flow is admitted where luck < chance.
-    `stats` is flat, eight words a slot; `marks` are of the flows in the table. Where `slot_out` (full of -1) has room,
-    the slots that crossings went to are written, whether their flows are new there, and the moves between slots.
+    `stats` is flat, eight words a slot; `marks` are of the flows in the table, or none. Where `slot_out` (full of -1)
+    has room, the slots that crossings went to are written, whether their flows are new there, and the moves between
+    slots.
     """
     n = np.uint64(len(key))
     tells = len(slot_out) > 0
@@ -256,8 +229,7 @@ def observe(
     slots = np.empty(BATCH, np.uint64)
     work = np.empty(BATCH, np.uint64)
     likely = np.empty(BATCH, np.uint64)
-    # the mode `recent` admits so many flows that marks do not pay, nor where they would not fit the cache
-    looks_first = not (recency or far)
+    looks_first = len(marks) > 0
     begin = end = np.uint64(0)
     while begin < n:
         if begin == end:

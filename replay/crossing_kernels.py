@@ -59,3 +59,26 @@ def gather(
         out_time_ns[p] = time_ns[i]
         out_luck[p] = np.uint32(mix64((first + i) * SALT ^ seed) >> np.uint64(32))
         out_span[p] = span[r]
+
+
+@lean_kernel
+def cross(
+    route, key, ip_bytes, time_ns, forward, delay, serial, seed, crosses, reached, span,
+    told_before, told_key, told_kind, told_time_ns, told_span,
+    origin, told_at, out_key, out_kind, out_bytes, out_time_ns, out_luck, out_span,
+):  # fmt: skip
+    """Work out what crosses one monitor: write its columns, which have room for all packets; returns how many."""
+    n = origins(route, crosses, told_before, origin, told_at)
+    if len(route) > 0:
+        gather(
+            origin[:n], route, key, ip_bytes, time_ns, forward, delay, reached, span, serial, seed,
+            out_key, out_kind, out_bytes, out_time_ns, out_luck, out_span,
+        )  # fmt: skip
+    for j in range(len(told_at)):
+        p = told_at[j]
+        out_key[p] = told_key[j]
+        out_kind[p] = told_kind[j]
+        out_bytes[p] = 0
+        out_time_ns[p] = told_time_ns[j]
+        out_span[p] = told_span[j]
+    return n

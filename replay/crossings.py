@@ -158,6 +158,33 @@ class Told:
         return Told(self.start, self.before[some], self.key[some], self.kind[some], self.time_ns[some], self.span[some])
 
 
+class Room:
+    """Room for the crossings of one monitor at a time: what stands in it is valid until the next ones come."""
+
+    def __init__(self) -> None:
+        self._give(1)
+
+    def _give(self, size: int) -> None:
+        self.origin = np.empty(size, np.uint32)
+        self.columns = Crossings(
+            np.empty(size, np.uint64), np.empty(size, np.uint8), np.empty(size, np.uint32), np.empty(size, np.int64),
+            np.empty(size, np.uint32), np.empty(size, np.uint8), np.empty(0, np.uint64),
+        )  # fmt: skip
+
+    def reserve(self, size: int) -> None:
+        """See that there is room for so many crossings, and one more that is written and not counted."""
+        if size >= len(self.origin):
+            self._give(size + 1)
+
+    def taken(self, count: int, item: NDArray[np.uint64]) -> Crossings:
+        """Return the first crossings, with the items of the packets that they come from."""
+        c = self.columns
+        items = item[self.origin[:count]] if len(item) else item
+        return Crossings(
+            c.key[:count], c.kind[:count], c.ip_bytes[:count], c.time_ns[:count], c.luck[:count], c.span[:count], items
+        )
+
+
 def crossings(
     routed: Routed,
     channels: Channels,
@@ -169,35 +196,26 @@ def crossings(
     delay: int,
     messages: NDArray[np.uint64],
     seed: int,
-) -> Callable[[int], Crossings]:
+) -> Callable[[int, Room], Crossings]:
     """Work out what crosses the monitors of a task, for one detection delay (bit `delay` of the masks).
 
-    Returns a function that makes the crossings of one monitor, by its number. `item` may be empty.
+    Returns a function that makes the crossings of one monitor, by its number, in some room. `item` may be empty.
     """
-    packets = len(routed.route)
     every_told = Told.of(routed, channels, reverse_key, reverse & np.uint8(1 << delay), messages)
     crosses, reached = tables_of(channels)
 
-    def gather(number: int) -> Crossings:
+    def gather(number: int, room: Room) -> Crossings:
         told = every_told.of_monitor(number)
         told_at = np.empty(len(told.key), np.int64)
-        room = np.empty(packets + len(told.key) + 1, np.uint32)
-        n = ck.origins(routed.route, crosses[number], told.before, room, told_at)
-        origin = room[:n]
-        made = Crossings(
-            np.empty(n, np.uint64), np.empty(n, np.uint8), np.empty(n, np.uint32), np.empty(n, np.int64),
-            np.empty(n, np.uint32), np.empty(n, np.uint8), item[origin] if len(item) else item,
+        room.reserve(len(routed.route) + len(told.key))
+        c = room.columns
+        count = ck.cross(
+            routed.route, key, routed.ip_bytes, routed.time_ns, forward, delay, routed.serial,
+            np.uint64((seed * MIX + number) % 2**64), crosses[number], reached[number], channels.span,
+            told.before, told.key, told.kind, told.time_ns, told.span,
+            room.origin, told_at, c.key, c.kind, c.ip_bytes, c.time_ns, c.luck, c.span,
         )  # fmt: skip
-        if packets:
-            ck.gather(
-                origin, routed.route, key, routed.ip_bytes, routed.time_ns, forward, delay, reached[number],
-                channels.span, routed.serial, np.uint64((seed * MIX + number) % 2**64),
-                made.key, made.kind, made.ip_bytes, made.time_ns, made.luck, made.span,
-            )  # fmt: skip
-        if len(told_at):
-            made.key[told_at], made.kind[told_at], made.ip_bytes[told_at] = told.key, told.kind, 0
-            made.time_ns[told_at], made.span[told_at] = told.time_ns, told.span
-        return made
+        return room.taken(count, item)
 
     return gather
 

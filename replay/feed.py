@@ -1,12 +1,14 @@
 """The feed of a replay: packets with their routes, keys and exact streams, cut at the ends of epochs.
 
-It runs in a thread of its own beside the tasks, one batch ahead.
+It runs in a thread of its own beside the tasks, and what it reads comes from another one: three steps of nearly equal
+length, so that two cores always have something to do.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import TraceError
 from ..traces.ahead import BUFFERS as BUFFERS_AHEAD
+from ..traces.ahead import ahead
 from ..traces.keys import flow_keys
 from ..traces.packets import PacketBatch
 from ..traces.sites import Sites
@@ -25,8 +28,10 @@ from .streams import Streams
 from .taken import Taken
 from .task_replay import EpochEnd, Prepared
 
-BUFFERS = BUFFERS_AHEAD + 2
-"""Batches in use at a time: those of the thread, the one in the selectors, and that in the tables."""
+READ_AHEAD = 1
+"""Batches that are read before the feed asks for them."""
+BUFFERS = READ_AHEAD + 2 + BUFFERS_AHEAD + 2
+"""Batches in use at a time: those of the two threads, the one in the selectors, and that in the tables."""
 BATCH_PACKETS = 1 << 17
 """Packets of a batch: what a batch costs by itself, in threads that wait for each other, is then a tenth of it all."""
 DROP_SALT = 0x6C62272E07BB0142
@@ -83,24 +88,29 @@ class Feed:
 
     def __iter__(self) -> Iterator[Prepared | EpochEnd]:
         try:
-            for batch in self.batches:
-                if len(batch):
-                    yield from self._take(batch)
-                if self.stop.is_set():
-                    break
+            with closing(ahead(self._lasting(), READ_AHEAD)) as batches:
+                for batch in batches:
+                    if len(batch):
+                        yield from self._take(batch)
+                    if self.stop.is_set():
+                        break
             self.stopped = self.stop.is_set()
         except TraceError as error:
             self.error = error
         if self.packets:
             yield from self._end_epoch()
 
+    def _lasting(self) -> Iterator[PacketBatch]:
+        """Give batches that stay as they are while the threads use them, where the source reuses its buffer sooner."""
+        reused = getattr(self.batches, "buffers", 1) < BUFFERS
+        for batch in self.batches:
+            yield batch.copy() if reused else batch
+
     def _take(self, batch: PacketBatch) -> Iterator[Prepared | EpochEnd]:
         if not self.packets:
             self.first_ns = int(batch.time_ns[0])
             self._start_ns = self.first_ns if self.epoch_start_ns is None else self.epoch_start_ns
             self._epoch = max(self.first_ns - self._start_ns, 0) // self.epoch_ns
-        if getattr(self.batches, "buffers", 1) < BUFFERS:
-            batch = batch.copy()  # the tasks are behind, and the source reuses its buffer
         if self.speed != 1.0:
             batch.time_ns[:] = self.first_ns + ((batch.time_ns - self.first_ns) / self.speed).astype(np.int64)
         begin = 0

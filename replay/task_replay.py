@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from ..tasks import Sampling, Task
 from ..traces.packets import PacketBatch
 from . import route_kernels
 from .channels import NOWHERE, Channels
-from .crossings import Messages, Routed, crossings
+from .crossings import Messages, Room, Routed, crossings
 from .locate import LinkLoss, compare, hops_between, learn_truth, located
 from .outcome import Outcome, Setting
 from .routes import Routes
@@ -254,11 +255,21 @@ class TaskReplay:
         ]
 
 
-def _job(crossings_of: Callable[[int], Crossings], number: int, tables: Sequence[Table]) -> Job:
+class _OfThread(threading.local):
+    """What each thread that runs jobs has for itself."""
+
+    def __init__(self) -> None:
+        self.room = Room()
+
+
+_of_thread = _OfThread()
+
+
+def _job(crossings_of: Callable[[int, Room], Crossings], number: int, tables: Sequence[Table]) -> Job:
     """Return the job of one monitor: make its crossings, and take them into its table in every setting."""
 
     def run() -> None:
-        crossing = crossings_of(number)
+        crossing = crossings_of(number, _of_thread.room)
         if len(crossing):
             for table in tables:
                 table.observe(crossing)

@@ -9,7 +9,7 @@ import pytest
 from mozart.errors import SpecError
 from mozart.monitors.table_kernels import HINT, PACKET, SELECT, TAGGED
 from mozart.replay.channels import MOST_SPAN, Channels, Lists
-from mozart.replay.crossings import Messages, Routed, crossings
+from mozart.replay.crossings import Messages, Room, Routed, crossings
 from mozart.replay.routes import Routes
 from mozart.replay.vocabulary import load
 from mozart.selectors.selection import Selection
@@ -182,7 +182,7 @@ def test_what_crosses_a_monitor_in_order() -> None:
     messages = np.array([[20, channels.monitors.index("s3"), 9, SELECT, 5], [60, 0, 8, HINT, 6]], np.uint64)
     item = key * np.uint64(100)
     gather = crossings(routed, channels, key, back_key, item, forward, reverse, 1, messages, seed=1)
-    one, three = (gather(channels.monitors.index(device)) for device in ("s1", "s3"))
+    one, three = (gather(channels.monitors.index(device), Room()) for device in ("s1", "s3"))
     assert rows(one) == [
         (1, PACKET, 100, 10), (1, PACKET, 200, 20), (2, PACKET, 300, 30), (1, SELECT, 0, 30), (1, PACKET, 500, 50),
         (8, HINT, 0, 60),
@@ -204,7 +204,7 @@ def test_monitors_draw_luck_of_their_own_and_evenly() -> None:
     routed = Routed(np.arange(n), np.ones(n, np.uint32), np.full(n, route_between(routes, "h1 s1 s2 h2"), np.int32), 0)
     nothing, none = np.zeros(n, np.uint64), np.zeros(n, np.uint8)
     gather = crossings(routed, channels, nothing, nothing, nothing[:0], none, none, 0, np.zeros((0, 5), np.uint64), 3)
-    one, two = (gather(channels.monitors.index(device)).luck / 2**32 for device in ("s1", "s2"))
+    one, two = (gather(channels.monitors.index(device), Room()).luck / 2**32 for device in ("s1", "s2"))
     assert abs(np.corrcoef(one, two)[0, 1]) < 0.03
     for luck in (one, two):
         assert np.histogram(luck, 10, (0, 1))[0] == pytest.approx(n / 10, rel=0.08)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mozart.monitors import bucket_kernels as bk
 from mozart.monitors import table_kernels as tk
+from mozart.monitors.mark_kernels import marked
 from mozart.monitors.modes import MODES
 from mozart.monitors.table import Crossings, Table
 from numba import njit
@@ -188,7 +189,7 @@ def test_what_was_known_before_an_eviction_has_no_bound() -> None:
 @njit
 def marked_of(marks: NDArray[np.uint64], keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Which flows the marks say the table may hold."""
-    return np.array([bool(tk.marked(marks, key)) for key in keys])
+    return np.array([bool(marked(marks, key)) for key in keys])
 
 
 @pytest.mark.parametrize("mode", ["none", "mozart"])
