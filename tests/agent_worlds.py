@@ -25,6 +25,7 @@ from mozart.agents.link import Told
 from mozart.agents.netns import network_of
 from mozart.agents.selecting import Notice
 from mozart.bus.config import Code, DeviceConfig, MonitorConfig, SelectorConfig
+from mozart.live.network import ovs_runs, start_ovs
 from mozart.tests.packet_worlds import LINKS, Frame, pcap
 from numpy.typing import NDArray
 
@@ -163,9 +164,8 @@ def bridge(tables: tuple[int, ...] = (1,)) -> Iterator[Bridge]:
     From left to right the metadata says for each table that packets are tagged there (bit 3k), from right to left that
     they are tagged for flows that they answer (bit 3k + 1).
     """
-    if subprocess.run(["ovs-vsctl", "--timeout=5", "show"], capture_output=True).returncode != 0:
-        OVS_RUN.mkdir(parents=True, exist_ok=True)
-        run(str(OVS_CTL), "start", "--system-id=random")
+    if not ovs_runs():
+        start_ovs()
     number = next(WORLDS)
     name = own_name(f"{number}br")
     ends = {side: (own_name(f"{number}{side}"), own_name(f"{number}{side}0")) for side in "ab"}

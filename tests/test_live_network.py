@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mozart.errors import LiveError
-from mozart.live.network import MTU, SOCKET_BYTES, GivenNetwork, MininetNetwork, ovs_table
+from mozart.live.network import KEPT_BYTES, MTU, SOCKET_BYTES, GivenNetwork, MininetNetwork, datapath, ovs_table
 from mozart.live.traffic import Players, Traffic, sent_figures, sites_of, split
 from mozart.live.waiting import until
 from mozart.replay.vocabulary import load
@@ -62,6 +62,18 @@ def test_devices_are_what_agents_are_told(line):
         "device": "h3", "kind": "host", "interface": "h3-eth0", "netns_pid": 0,
     }  # fmt: skip
     assert Path(devices["s2"]["management"]).is_socket()
+
+
+def started(pid):
+    """When a process started, in the clock ticks of the kernel."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
+def test_open_vswitch_in_user_space_keeps_its_memory_where_it_was_started_here(line):
+    pid = int(Path("/var/run/openvswitch/ovs-vswitchd.pid").read_text())
+    if datapath() == "kernel" or started(pid) < started(os.getpid()):
+        pytest.skip("Open vSwitch forwards in the kernel, or ran before the tests")
+    assert f"MALLOC_TRIM_THRESHOLD_={KEPT_BYTES}" in Path(f"/proc/{pid}/environ").read_text().split("\0")
 
 
 def test_interfaces_are_plain_and_in_the_order_of_the_links(line):
