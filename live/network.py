@@ -75,16 +75,6 @@ class Network:
         """Return the switches that have no connection to a controller."""
         return [name for name in self.topology.switches if not self._connection().get(name)]
 
-    def wait_connected(self, deadline_s: float = START_S, alive: Callable[[], object] | None = None) -> float:
-        """Wait until every switch has its controller; returns the seconds that took, raises LiveError naming others."""
-        try:
-            return until(lambda: not self.unconnected(), "the switches' connections", deadline_s, alive)
-        except LiveError:
-            missing = self.unconnected()
-            if not missing:
-                raise
-            raise LiveError(f"not connected to the controller after {deadline_s:g} s: {', '.join(missing)}") from None
-
     def __enter__(self) -> Self:
         self.start()
         return self

@@ -219,8 +219,21 @@ class Run:
             self.unemulated = self.emulation.start()
             for sentence in self.unemulated:
                 self.say(sentence)
-        self.network.wait_connected(self.options.patience_s, self.patient("the switches' connections"))
-        self.wait(self._rules_there, "the rules of all switches")
+        self._wait_for_switches()
+
+    def _wait_for_switches(self) -> None:
+        """Wait until all switches have their rules; raises LiveError naming those that are not connected.
+
+        By the controller's word: Open vSwitch's database hears of a connection only every five seconds.
+        """
+        try:
+            self.wait(self._rules_there, "the switches' connections and rules")
+        except LiveError:
+            self.alive()  # the reason may be that the controller has ended
+            if missing := self.operator.status.get(topics.CONTROLLER, {}).get("missing"):
+                after = f"after {self.options.patience_s:g} s"
+                raise LiveError(f"not connected to the controller {after}: {', '.join(missing)}") from None
+            raise
 
     def _rules_there(self) -> bool:
         status = self.operator.status.get(topics.CONTROLLER, {})

@@ -96,8 +96,6 @@ def test_interfaces_are_plain_and_in_the_order_of_the_links(line):
 def test_hosts_reach_each_other_and_switches_wait_for_their_controller(line):
     assert " 0% packet loss" in inside(line, "h1", "ping", "-c", "3", "-i", "0.01", "10.0.0.3").stdout
     assert line.unconnected() == ["s1", "s2", "s3"]
-    with pytest.raises(LiveError, match=r"not connected to the controller after 0.1 s: s1, s2, s3"):
-        line.wait_connected(0.1)
 
 
 def test_a_link_can_be_cut_and_mended(line):

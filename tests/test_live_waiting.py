@@ -91,3 +91,26 @@ def test_reports_are_read_once_however_long_the_last_one_takes(run, monkeypatch)
     (run.folder / "reports" / "h1" / "1-1.npz").touch()
     assert run.unreported() == ["s1"]
     assert sorted(read) == ["0-0.npz", "0-0.npz", "1-1.npz"]
+
+
+def test_a_run_goes_on_when_the_controller_has_told_all_switches_their_rules(run):
+    switches = run.topology.switches
+    run.operator = SimpleNamespace(status={"controller": {"missing": [], "rules": dict.fromkeys(switches, 9)}})
+    run._wait_for_switches()
+
+
+def test_switches_that_do_not_connect_are_named(run):
+    run.options = Options(patience_s=0.1)
+    run.operator = SimpleNamespace(status={"controller": {"missing": ["s2", "s3"], "rules": {"s1": 9}}})
+    with pytest.raises(LiveError, match=r"^not connected to the controller after 0.1 s: s2, s3$"):
+        run._wait_for_switches()
+
+
+def test_a_controller_that_ended_is_the_reason_and_not_the_switches_that_wait_for_it(run):
+    def check():
+        raise LiveError("controller ended with status 1")
+
+    run.controller = SimpleNamespace(check=check)
+    run.operator = SimpleNamespace(status={"controller": {"missing": ["s2"], "rules": {}}})
+    with pytest.raises(LiveError, match="controller ended"):
+        run._wait_for_switches()
