@@ -12,7 +12,8 @@ help:  ## this list
 setup:  ## make .venv with the mozart command, and install what is missing
 	@scripts/setup
 
-run: setup  ## replay a synthetic backbone minute (or TRACE=file) over B4: table, pictures, placement
+run:  ## replay a synthetic backbone minute (or TRACE=file) over B4: table, pictures, placement
+	@scripts/setup run
 	@scripts/run "$(TRACE)" $(ARGS)
 
 live:  ## as root: B4 with real packets for 30 s, on Open vSwitch and Mininet (installs what is missing)
