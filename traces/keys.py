@@ -34,9 +34,3 @@ def flow_keys(batch: PacketBatch, kind: str, reverse: bool = False) -> NDArray[n
     else:
         raise ValueError(f"no key {kind!r}; there are {', '.join(KEY_KINDS)}")
     return keys
-
-
-def symmetric_keys(batch: PacketBatch) -> NDArray[np.uint64]:
-    """Return a hash of the five-tuple that is the same for both directions, as switches choose equal-cost paths by."""
-    forward, backward = flow_keys(batch, "five-tuple"), flow_keys(batch, "five-tuple", reverse=True)
-    return forward ^ backward
