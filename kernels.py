@@ -12,7 +12,8 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, event
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
@@ -50,6 +51,13 @@ _use_cache_of_this_state()
 
 MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 MIX_2 = np.uint64(0x94D049BB133111EB)
+
+
+@contextmanager
+def compile_time() -> Generator[Callable[[], float]]:
+    """Give a function that returns the seconds of compiling since then: 0 where all kernels were cached."""
+    with event.install_listener("numba:compile", event.TimingListener()) as listener:
+        yield lambda: listener.duration if listener.done else 0.0
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,13 +19,15 @@ def update(item, kind, slot, fresh, moves, registers):
     move = 0
     for i in range(len(slot)):
         while move < len(moves) and moves[move, 0] == i:
-            registers[moves[move, 2], :] = registers[moves[move, 1], :]
+            for j in range(REGISTERS):
+                registers[moves[move, 2], j] = registers[moves[move, 1], j]
             move += 1
         row = slot[i]
         if row < 0:
             continue
         if fresh[i]:
-            registers[row, :] = 0
+            for j in range(REGISTERS):
+                registers[row, j] = 0
         if kind[i] > TAGGED:
             continue
         register = item[i] & np.uint64(REGISTERS - 1)

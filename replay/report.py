@@ -22,6 +22,8 @@ PACKAGES = ("numpy", "numba", "pyarrow", "networkx", "matplotlib", "PuLP", "PyYA
 MOST_ACROSS = 6
 """Memory sizes that stand side by side in a table; more stand below each other."""
 
+TOLD_COMPILE_SHARE = 0.1
+"""Where compiling took a larger share of a replay's time, the rate says so."""
 UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"), (1, "B"))
 
 
@@ -126,7 +128,7 @@ def trace_lines(result: Result) -> list[str]:
     flows = f"{t['flows']:,} flows" if t["flows_exact"] else f"about {t['flows']:,} flows"
     lines = [
         f"{t['packets']:,} packets, {flows}, {_bytes(t['bytes'])}, {_seconds(t['duration_s'])} s of trace, "
-        f"at {_rate(result.packets_per_s)} packets/s"
+        f"at {_rate(result.packets_per_s)} packets/s" + _compiled(result)
     ]
     left_out = [f"{reason.replace('_', ' ')} {count:,}" for reason, count in t["skipped"].items() if count]
     if left_out:
@@ -223,6 +225,12 @@ def _located(found: Mapping[str, Any]) -> str:
         if found[p] is not None or found[r] is not None
     )
     return f"{named or 'no link'}{rest}" + (f"\n    {score}" if score else "")
+
+
+def _compiled(result: Result) -> str:
+    if result.compile_s < TOLD_COMPILE_SHARE * result.seconds:
+        return ""
+    return f" ({_seconds(result.compile_s)} of {_seconds(result.seconds)} s went to compiling kernels, this first time)"
 
 
 def _devices(names: Sequence[str]) -> str:

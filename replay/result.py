@@ -50,6 +50,8 @@ class Result:
     """Mean load of each link, both directions together."""
     topology: Topology
     seconds: float
+    compile_s: float = 0.0
+    """Of those, what compiling kernels took (the first time on a machine)."""
     interrupted: bool = False
     error: MozartError | None = None
     """What ended the trace early; the rows cover all that came before it."""
@@ -88,6 +90,7 @@ class Result:
             "link_mbps": self.link_mbps,
             "packets_per_s": self.packets_per_s,
             "seconds": self.seconds,
+            "compile_s": self.compile_s,
             "interrupted": self.interrupted,
             "error": str(self.error) if self.error else None,
         }

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import SpecError
 from ..fields import fields_of
+from ..kernels import compile_time
 from ..monitors.measures import MEASURES
 from ..monitors.modes import MODES
 from ..placement.algorithms import DEFAULT
@@ -94,7 +95,8 @@ def replay(
         )  # fmt: skip
         flows, loads = FlowCount(), LinkLoads(routes)
         begin = time.perf_counter()
-        _run(feed, tasks, flows, loads, progress)
+        with compile_time() as compiling:
+            _run(feed, tasks, flows, loads, progress)
         seconds = time.perf_counter() - begin
     return Result(
         spec=plan.to_dict(),
@@ -108,6 +110,7 @@ def replay(
         link_mbps=loads.mbps(max((feed.last_ns - feed.first_ns) / 1e9, 1e-9)),
         topology=topology,
         seconds=seconds,
+        compile_s=compiling(),
         interrupted=feed.stopped,
         error=feed.error,
         selectors={t.task.name: {"selections": len(t.selected_at), "evicted": t.selector.evicted} for t in tasks},
