@@ -71,10 +71,6 @@ class Network:
         """Return the name of a host's one interface."""
         return next(device["interface"] for device in self.devices() if device["device"] == host)
 
-    def unconnected(self) -> list[str]:
-        """Return the switches that have no connection to a controller."""
-        return [name for name in self.topology.switches if not self._connection().get(name)]
-
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -87,14 +83,6 @@ class Network:
 
     def stop(self) -> None:
         """Take down what `start` made, however far it came."""
-
-    def _connection(self) -> dict[str, bool]:
-        """Return whether each bridge has a connected controller."""
-        controllers = {row["_uuid"][1]: row["is_connected"] for row in ovs_table("Controller", "_uuid", "is_connected")}
-        return {
-            row["name"]: any(controllers.get(uuid) for uuid in _uuids(row["controller"]))
-            for row in ovs_table("Bridge", "name", "controller")
-        }
 
 
 @dataclass(frozen=True)
@@ -350,11 +338,6 @@ class GivenNetwork(Network):
         """Return the devices as the file has them."""
         return self._devices
 
-    def unconnected(self) -> list[str]:
-        """Return the switches that have no connection to a controller."""
-        connection = self._connection()
-        return [name for name in self.topology.switches if not connection.get(self._bridges[name])]
-
 
 def _read_devices(path: Path) -> list[dict[str, Any]]:
     try:
@@ -413,11 +396,6 @@ def ovs_table(table: str, *columns: str) -> list[dict[str, Any]]:
         raise LiveError(f"Open vSwitch does not answer; start it with `{OVS_CTL} start` ({error})") from None
     answer = json.loads(text)
     return [dict(zip(answer["headings"], row, strict=True)) for row in answer["data"]]
-
-
-def _uuids(value: Sequence[Any]) -> list[str]:
-    """Read a column of references: ["uuid", x] or ["set", [["uuid", x], ...]]."""
-    return [value[1]] if value[0] == "uuid" else [each[1] for each in value[1]]
 
 
 def run(arguments: Sequence[str], text: str | None = None, environment: Mapping[str, str] | None = None) -> str:

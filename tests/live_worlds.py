@@ -26,6 +26,18 @@ def bridges_there():
     return {row["name"] for row in ovs_table("Bridge", "name")}
 
 
+def bridges_without_controller():
+    """The bridges whose controller is not connected; Open vSwitch tells its database of that every five seconds."""
+    connected = {row["_uuid"][1] for row in ovs_table("Controller", "_uuid", "is_connected") if row["is_connected"]}
+    bridges = ovs_table("Bridge", "name", "controller")
+    return {row["name"] for row in bridges if not connected & set(uuids(row["controller"]))}
+
+
+def uuids(value):
+    """Read a column of references: ["uuid", x] or ["set", [["uuid", x], ...]]."""
+    return [value[1]] if value[0] == "uuid" else [each[1] for each in value[1]]
+
+
 def inside(network, host, *command):
     return subprocess.run([*network.inside(host), *command], capture_output=True, text=True)
 
