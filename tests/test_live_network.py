@@ -22,7 +22,7 @@ from mozart.tests.live_worlds import (
     inside,
     interfaces_there,
     whole_machine,
-)  # fmt: skip
+)
 from mozart.topologies.catalogue import load as load_topology
 from mozart.traces.reader import read
 
