@@ -115,6 +115,11 @@ class Channels:
         reached = self._numbers(d for d in on_path(reverse.path, self.monitor_at) if d in after and d in before)
         return (self.selectors.index(selector) if reached else NOWHERE), reached
 
+    def tagged_on(self, route: int) -> set[int]:
+        """Return the monitors on a route that the tag of its flows reaches."""
+        mine = slice(self.crossed.start[route], self.crossed.start[route + 1])
+        return set(self.crossed.items[mine][self.reached.items[mine] == 1].tolist())
+
     def kinds(self) -> set[str]:
         """Return the channels that the task needs: of tag, reverse tag and message."""
         found = set()

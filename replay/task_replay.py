@@ -116,7 +116,8 @@ class TaskReplay:
         by_link = {frozenset(name.split("-")): chance for name, chance in loss.items()}
         self.link_chance = [by_link.get(frozenset((link.a, link.b)), 0.0) for link in links]
         self.locates = bool(loss) and self.key_kind == "five-tuple" and self.task.selector.event == "loss"
-        self.hops = hops_between(self.channels.monitors, self.routes, self.link_number)
+        reached = [self.channels.tagged_on(route) for route in range(self.routes.whole)]
+        self.hops = hops_between(self.channels.monitors, self.routes, self.link_number, reached)
         self.link_loss = [[LinkLoss(len(links)) for _ in self.settings] for _ in self.delays_ms]
 
     def take(self, batch: Prepared) -> list[Job]:
@@ -213,9 +214,12 @@ class TaskReplay:
     ) -> None:
         outcome = self.outcomes[d]
         records: list[list[Records]] = []
+        complete: list[list[bool]] = []
         for s, tables in enumerate(self.tables[d]):
             reports = [table.records() for table in tables]
             records.append(reports)
+            heeds_tags = MODES[self.settings[s].mode].heeds_tags
+            complete.append([heeds_tags and not table.counters[tk.SELECTED_COLLISIONS] for table in tables])
             for table, report in zip(tables, reports, strict=True):
                 totals = outcome.totals[s]
                 totals.selected_collisions += int(table.counters[tk.SELECTED_COLLISIONS])
@@ -227,7 +231,7 @@ class TaskReplay:
             losses = losses_of(streams, after, selected, self.routes, self.link_number, d)
             for s, found in enumerate(self.link_loss[d]):
                 reports_all = MODES[self.settings[s].mode].reports_all
-                compare(found, records[s], selected, self.hops, path, reports_all)
+                compare(found, records[s], complete[s], selected, self.hops, path, reports_all)
                 learn_truth(found, losses)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -248,7 +252,7 @@ class TaskReplay:
                 "mode": setting.mode,
                 "memory_entries": setting.memory_entries,
                 "detection_delay_ms": delay,
-                **located(self.link_loss[d][s], self.link_names, self.link_chance),
+                **located(self.link_loss[d][s], self.link_names, self.link_chance, self.hops),
             }
             for d, delay in enumerate(self.delays_ms)
             for s, setting in enumerate(self.settings)

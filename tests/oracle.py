@@ -747,6 +747,7 @@ class TaskOracle:
     def report(self, setting: Setting, active: set[int]) -> None:
         size = 72 + (64 if self.task.monitor.measure.startswith("distinct") else 0)
         counts: list[dict[int, int]] = []
+        complete: list[bool] = []
         for device, table in zip(self.monitors, setting.tables, strict=True):
             records = [e for e in table.entries_of() if e.selected_ns is not None or setting.mode == "none"]
             setting.report_bytes += size * len(records)
@@ -757,9 +758,10 @@ class TaskOracle:
                     self.account(setting, entry, device)
             since = {e.flow: len(e.packets) - e.pre for e in records if e.flow in active}
             counts.append(since)
+            complete.append(setting.mode != "none" and not table.collisions)
             table.clear()
         if self.locates:
-            self.locate(setting, counts, active)
+            self.locate(setting, counts, complete, active)
 
     def account(self, setting: Setting, entry: Entry, device: str) -> None:
         crossed = self.epoch[entry.flow, device]
@@ -771,12 +773,21 @@ class TaskOracle:
         setting.recorded[entry.flow] += entry.bytes
         setting.recorded_pre[entry.flow] += sum(size for serial, size in entry.packets if serial in crossed.pre)
 
-    def locate(self, setting: Setting, counts: list[dict[int, int]], active: set[int]) -> None:
-        """Compare neighbours on each flow's path: what the second counted less was lost between them."""
+    def locate(self, setting: Setting, counts: list[dict[int, int]], complete: list[bool], active: set[int]) -> None:
+        """Compare neighbours on each flow's path: what the second counted less was lost between them.
+
+        A second one without a record counted nothing, where the tag reaches both and every selected flow had room.
+        """
         for flow in active & set(self.paths):
-            for a, b in itertools.pairwise(self.paths[flow].devices):
+            path = self.paths[flow]
+            devices, selector = path.devices, self.selector_of(path)
+            tagged = devices[devices.index(selector) :] if selector else ()
+            for a, b in itertools.pairwise(devices):
                 if a in self.monitors and b in self.monitors:
                     first, second = (counts[self.monitors.index(d)].get(flow) for d in (a, b))
+                    sure = a in tagged and b in tagged and complete[self.monitors.index(b)]
+                    if second is None and sure and self.monitored(path, a, b):
+                        second = 0
                     if first is None or second is None:
                         continue
                     link = self.link_names[frozenset((a, b))]
@@ -785,6 +796,10 @@ class TaskOracle:
                     if first > second:
                         setting.named.add((flow, link))
         setting.truly |= {(flow, link) for flow, link in self.drops if flow in active}
+
+    def monitored(self, path: RoutedPath, *devices: str) -> bool:
+        """Return whether all these devices monitor what takes the path."""
+        return set(devices) <= set(on_path(path, self.task.monitor.at))
 
     # the figures
 
@@ -827,10 +842,22 @@ class TaskOracle:
     def located(self) -> list[dict[str, Any]]:
         return [self.located_links(setting) for setting in self.settings] if self.locates else []
 
+    def judged_links(self) -> set[str]:
+        """Return the links of any path that have a monitor at both ends."""
+        found = set()
+        for a, b in itertools.permutations(self.topology.hosts, 2):
+            for path in routed_paths(self.topology, a, b, self.spec.topology.ecmp):
+                for ends in itertools.pairwise(path.devices):
+                    if set(ends) <= set(self.monitors):
+                        found.add(self.link_names[frozenset(ends)])
+        return found
+
     def located_links(self, setting: Setting) -> dict[str, Any]:
         truly = {link for link, chance in self.true_chance.items() if chance > 0}
+        judged = self.judged_links()
+        true_flows = {(flow, link) for flow, link in setting.truly if link in judged}
         named = {link for link, lost in setting.missing.items() if lost}
-        right = setting.named & setting.truly
+        right = setting.named & true_flows
         names = [link.name for link in self.topology.links]
         return {
             "task": self.task.name,
@@ -840,6 +867,7 @@ class TaskOracle:
             "links": [
                 {
                     "link": link,
+                    "judged": link in judged,
                     "lost_packets": setting.missing[link],
                     "estimated_loss": share(setting.missing[link], setting.passed[link]),
                     "true_loss": self.true_chance.get(link, 0.0),
@@ -848,9 +876,9 @@ class TaskOracle:
                 for link in sorted(truly | named, key=names.index)
             ],
             "precision": share(len(truly & named), len(named)),
-            "recall": share(len(truly & named), len(truly)),
+            "recall": share(len(truly & named), len(truly & judged)),
             "flow_precision": share(len(right), len(setting.named)),
-            "flow_recall": share(len(right), len(setting.truly)),
+            "flow_recall": share(len(right), len(true_flows)),
         }
 
 

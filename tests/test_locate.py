@@ -24,8 +24,8 @@ ROUTES = Routes(LINE)
 LINKS = [link.name for link in LINE.links]
 NUMBER = {frozenset(name.split("-")): i for i, name in enumerate(LINKS)}
 MONITORS = ("s1", "s2", "s3")
-HOPS = hops_between(MONITORS, ROUTES, NUMBER)
-S12, S23 = LINKS.index("s1-s2"), LINKS.index("s2-s3")
+HOPS = hops_between(MONITORS, ROUTES, NUMBER, [{0, 1, 2}] * ROUTES.whole)
+S12, S23, HOST = LINKS.index("s1-s2"), LINKS.index("s2-s3"), LINKS.index("h1-s1")
 FLOWS = np.array([101, 102, 103], np.uint64)
 """Keys of three flows by number."""
 
@@ -58,10 +58,17 @@ def report(untagged: dict[int, int], tagged: dict[int, int], mode: str = "mozart
     return table.records()
 
 
-def compared(records: list[Records], paths: list[int], reports_all: bool = False, some: Any = (0, 1, 2)) -> LinkLoss:
+def compared(
+    records: list[Records],
+    paths: list[int],
+    reports_all: bool = False,
+    some: Any = (0, 1, 2),
+    complete: Any = (False, False, False),
+    hops: Any = HOPS,
+) -> LinkLoss:
     found = LinkLoss(len(LINKS))
     selected = Selected(np.array(some, np.int32), FLOWS)
-    compare(found, records, selected, HOPS, np.array(paths), reports_all)
+    compare(found, records, complete, selected, hops, np.array(paths), reports_all)
     return found
 
 
@@ -97,6 +104,17 @@ def test_a_monitor_without_a_record_and_a_flow_not_selected_say_nothing() -> Non
     assert found.named == set()
 
 
+def test_a_flow_that_no_packet_of_came_through_has_lost_all_where_every_selected_flow_had_room() -> None:
+    records = [report({}, {0: 10}), report({}, {0: 10}), report({}, {})]
+    found = compared(records, [THERE, 0, 0], complete=(False, False, True))
+    assert (found.passed[S23], found.lost[S23], found.named) == (10, 10, {(0, S23)})
+    assert compared(records, [THERE, 0, 0]).lost.sum() == 0
+    untagged = hops_between(MONITORS, ROUTES, NUMBER, [{0, 1}] * ROUTES.whole)
+    assert compared(records, [THERE, 0, 0], complete=(True, True, True), hops=untagged).lost.sum() == 0
+    short = compared(records, [SHORT, 0, 0], complete=(True, True, True))
+    assert short.lost.sum() == 0
+
+
 def test_a_link_beside_the_path_is_not_blamed() -> None:
     found = compared([report({}, {0: 5}), report({}, {0: 5}), report({}, {0: 1})], [SHORT, 0, 0])
     assert (found.passed[S12], found.passed[S23], found.lost.sum()) == (5, 0, 0)
@@ -115,10 +133,13 @@ def test_what_is_reported_of_each_link() -> None:
     learn_truth(found, Losses(np.array([0, 2, 1]), np.array([S23, S23, S12]), np.array([20, 3, 0])))
     chances = [0.0] * len(LINKS)
     chances[S23] = 0.2
-    assert located(found, LINKS, chances) == {
+    chances[HOST] = 0.1
+    found.true.add((2, HOST))
+    assert located(found, LINKS, chances, HOPS) == {
         "links": [
-            {"link": "s1-s2", "lost_packets": 1, "estimated_loss": 0.005, "true_loss": 0.0, "flows": 1},
-            {"link": "s2-s3", "lost_packets": 20, "estimated_loss": 0.2, "true_loss": 0.2, "flows": 2},
+            {"link": "s1-s2", "judged": True, "lost_packets": 1, "estimated_loss": 0.005, "true_loss": 0.0, "flows": 1},
+            {"link": "s2-s3", "judged": True, "lost_packets": 20, "estimated_loss": 0.2, "true_loss": 0.2, "flows": 2},
+            {"link": "h1-s1", "judged": False, "lost_packets": 0, "estimated_loss": None, "true_loss": 0.1, "flows": 0},
         ],
         "precision": 0.5,
         "recall": 1.0,
@@ -128,7 +149,7 @@ def test_what_is_reported_of_each_link() -> None:
 
 
 def test_without_loss_there_is_nothing_to_be_precise_about() -> None:
-    nothing = located(LinkLoss(len(LINKS)), LINKS, [0.0] * len(LINKS))
+    nothing = located(LinkLoss(len(LINKS)), LINKS, [0.0] * len(LINKS), HOPS)
     assert nothing["links"] == []
     assert {nothing[name] for name in ("precision", "recall", "flow_precision", "flow_recall")} == {None}
 
@@ -198,11 +219,20 @@ def test_no_link_is_blamed_for_the_packet_that_completes_the_event(monkeypatch: 
         assert found[mode]["flow_precision"] == 1.0
 
 
+@pytest.mark.parametrize("chance", [1.0, 0.9])
+def test_a_link_that_lets_next_to_nothing_through_is_named(monkeypatch: pytest.MonkeyPatch, chance: float) -> None:
+    found = replayed(monkeypatch, flows(30, 3000, 6), {"s2-s3": chance})
+    for mode in COORDINATED:
+        (link,) = found[mode]["links"]
+        assert (link["link"], link["estimated_loss"]) == ("s2-s3", pytest.approx(chance, abs=0.05))
+        assert {found[mode][k] for k in ("precision", "recall", "flow_precision", "flow_recall")} == {1.0}
+
+
 def test_drops_on_host_links_lie_outside_all_monitors(monkeypatch: pytest.MonkeyPatch) -> None:
     found = replayed(monkeypatch, flows(12, 1500, 4), {"h1-s1": 0.3})
     for mode in COORDINATED:
-        assert [link["lost_packets"] for link in found[mode]["links"]] == [0]
-        assert found[mode]["recall"] == 0.0
+        assert [(link["lost_packets"], link["judged"]) for link in found[mode]["links"]] == [(0, False)]
+        assert found[mode]["recall"] is found[mode]["flow_recall"] is None
 
 
 def test_drops_after_the_hold_are_true_losses_too(monkeypatch: pytest.MonkeyPatch) -> None:
