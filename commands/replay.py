@@ -37,10 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--duration", type=float, metavar="S", help="length of synthetic traffic")
     parser.add_argument("--memory", metavar="N,N,...", help="entries of each monitor; all sizes side by side")
     parser.add_argument("--mode", metavar="M,M,...", help="of none, tag, two-mode, mozart, recent; default: all")
-    parser.add_argument("--detection-delay-ms", metavar="N,N,...", help="delays between event and tag, side by side")
+    parser.add_argument(
+        "--detection-delay-ms", metavar="N,N,...", help="delays between event and tag, up to 8 side by side"
+    )
     parser.add_argument("--loss", metavar="LINK=P,...", help="links that drop packets, such as s3-s6=2%%")
     parser.add_argument("--probability", metavar="P", help="sampling probability")
-    parser.add_argument("--seed", metavar="N", help="of all that is random")
+    parser.add_argument("--seed", metavar="N", help="of all that is random, synthetic traffic too")
     parser.add_argument(
         "--algorithm",
         metavar="NAME",
@@ -74,11 +76,11 @@ def run(args: argparse.Namespace) -> int:
             spec,
             trace=args.trace,
             memory=_values(args.memory, "--memory", fields_of(MonitorSpec)["memory_entries"]),
-            mode=args.mode.split(",") if args.mode else None,
+            mode=args.mode.split(",") if args.mode is not None else None,
             detection_delay_ms=_values(
                 args.detection_delay_ms, "--detection-delay-ms", fields_of(SelectorSpec)["detection_delay_ms"]
             ),
-            loss=parse_loss(args.loss) if args.loss else None,
+            loss=parse_loss(args.loss) if args.loss is not None else None,
             probability=_value(args.probability, "--probability", fields_of(Sampling)["probability"]),
             seed=_value(args.seed, "--seed", fields_of(Spec)["seed"]),
             algorithm=args.algorithm or DEFAULT,
@@ -89,13 +91,14 @@ def run(args: argparse.Namespace) -> int:
         raise result.error
     if result.interrupted and not result.trace["packets"]:
         raise KeyboardInterrupt
+    written = write_run(result, args.out) if args.out else []  # first: who reads standard output may have left
     if args.json:
         print(json.dumps(result.to_dict(), indent=2))
     else:
         _show(tables(result))
-    if args.out:
-        for path in write_run(result, args.out):
-            print(f"mozart: wrote {path}", file=sys.stderr)
+    sys.stdout.flush()
+    for path in written:
+        print(f"mozart: wrote {path}", file=sys.stderr)
     if result.interrupted:
         print("mozart: stopped by Ctrl-C; this is what was replayed until then", file=sys.stderr)
         return 130
@@ -140,7 +143,7 @@ def shown_progress() -> Iterator[Any]:
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("replay: compiling kernels (first run only), reading")
+        task = bar.add_task("replay: starting (kernels compile the first time)")
         yield lambda packets, trace_s: bar.update(
             task, description=f"replay {packets:,} packets, {trace_s:,.1f} s of trace"
         )

@@ -73,7 +73,7 @@ def load_map(topology: Topology, problem: Problem, loads: Loads, caption: str = 
     figure.set_size_inches(WIDTH_INCHES, height)
     axes.set_position((0.0, LEGEND_INCHES / height, 1.0, map_inches / height))
     _legend(figure, height, memory, cpu if hosts else {})
-    figure.text(0.01, LEGEND_INCHES / height, caption, fontsize=6, color=BORDER, va="bottom")
+    figure.text(0.01, LEGEND_INCHES / height, caption, fontsize=6, color=BORDER, va="bottom", parse_math=False)
     return figure
 
 
@@ -110,7 +110,17 @@ def _draw_switches(
         if not named:
             continue
         colour = "white" if share is not None and share >= DARK else INK
-        axes.text(place[0], place[1], name, color=colour, ha="center", va="center_baseline", fontsize=6.5, zorder=5)
+        axes.text(
+            place[0],
+            place[1],
+            name,
+            color=colour,
+            ha="center",
+            va="center_baseline",
+            fontsize=6.5,
+            zorder=5,
+            parse_math=False,
+        )
         _tell(axes, place, _percent(share), 1.25 * RADIUS * scale, clutter)
 
 
@@ -196,7 +206,9 @@ def _tell(axes: Axes, place: Point, text: str, reach: float, clutter: Clutter) -
     ways = [(0, -1), (0, 1), (1, 0), (-1, 0), (0.8, -0.8), (-0.8, -0.8), (0.8, 0.8), (-0.8, 0.8)]
     spot = clutter.best_place([place + np.array([dx * beside, dy * above]) for dx, dy in ways], size)
     plate = {"boxstyle": "square,pad=0.08", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
-    axes.text(spot[0], spot[1], text, color=INK, fontsize=6, ha="center", va="center", zorder=2, bbox=plate)
+    axes.text(
+        spot[0], spot[1], text, color=INK, fontsize=6, ha="center", va="center", zorder=2, bbox=plate, parse_math=False
+    )
 
 
 def _percent(share: float | None) -> str:

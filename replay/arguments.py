@@ -17,6 +17,8 @@ def several(what: str, given: Any, field: Field, most: int | None = None) -> tup
     if given is None:
         return None
     values = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    if not values:
+        raise SpecError(f"{what}: no value is given")
     if most is not None and len(values) > most:
         raise SpecError(f"{what}: {most} can stand side by side, not {len(values)}; give fewer")
     try:

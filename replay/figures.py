@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator, PercentFormatter, ScalarFormatter
+from numpy.typing import NDArray
 
 from ..monitors.modes import MODES
 from ..traces.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, new_figure, save, styled
@@ -23,6 +25,9 @@ LOOK = {
 
 KINDS = ("not-captured", "report-bytes", "pre-event")
 """What is drawn of a task; the files are called TASK-KIND."""
+
+LETTER_SHARE = 0.027
+"""Width of a letter below the axis, as a share of the axis."""
 
 Row = dict[str, Any]
 
@@ -55,7 +60,7 @@ def capture(rows: Sequence[Row]) -> Any:
     figure, (axes,) = new_figure(2.9)
     lines(axes, rows, "memory_entries", lambda row: row["not_captured_ratio"])
     floor = sorted({(row["memory_entries"], row["floor_ratio"]) for row in rows if row["floor_ratio"] is not None})
-    axes.plot(*zip(*floor, strict=True), color="black", linestyle=":", label="floor (of any table)", zorder=1)
+    axes.plot(*zip(*floor, strict=True), color="black", linestyle=":", label="floor (of any table)", zorder=4)
     axes.set_ylabel("reachable selected flows\nnot captured")
     share(axes)
     memory(axes, rows)
@@ -76,7 +81,7 @@ def past(rows: Sequence[Row], against: str) -> Any:
         axes.set_xlabel(f"detection delay (ms), {rows[0]['memory_entries']:,} entries a monitor")
         axes.set_xscale("symlog", linthresh=10)
         axes.xaxis.set_major_formatter(ScalarFormatter())
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlim(left=-1)
         axes.set_xticks(sorted({row[against] for row in rows}))
     legend(figure, axes)
@@ -88,10 +93,15 @@ def reports(rows: Sequence[Row]) -> Any:
     """Draw the size of the reports against memory."""
     figure, (axes,) = new_figure(2.9)
     lines(axes, rows, "memory_entries", lambda row: row["report_bytes"] or None)
-    axes.set_yscale("log")
+    sizes = [row["report_bytes"] for row in rows if row["report_bytes"]]
+    if sizes and max(sizes) >= 10 * min(sizes):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0) if max(sizes) < 1000 * min(sizes) else (1.0,)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    else:  # within a decade a logarithmic axis may have no number at all
+        axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _bytes(value)))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_ylabel("all reports")
+    axes.set_ylabel("size of all reports")
     memory(axes, rows)
     legend(figure, axes)
     return figure
@@ -124,12 +134,22 @@ def share(axes: Axes) -> None:
 
 
 def memory(axes: Axes, rows: Sequence[Row]) -> None:
-    """Make the x axis one of memory."""
+    """Make the x axis one of memory; sizes that lie too close for their numbers share one."""
     sizes = sorted({row["memory_entries"] for row in rows})
     axes.set_xscale("log", base=2)
-    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.set_xticks(sizes, _apart([f"{size:,}" for size in sizes], np.log2(sizes)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("memory of each monitor (entries)")
+
+
+def _apart(labels: Sequence[str], at: NDArray[np.float64]) -> list[str]:
+    """Empty the labels that would touch the one before them; `at` is where they stand, in any unit."""
+    width, free, kept = max(at[-1] - at[0], 1e-9), -np.inf, []
+    for label, place in zip(labels, (at - at[0]) / width, strict=True):
+        half = LETTER_SHARE * (len(label) + 1) / 2
+        kept.append(label if place - half >= free else "")
+        free = place + half if kept[-1] else free
+    return kept
 
 
 def _ratio(part: float, whole: float) -> float | None:

@@ -23,11 +23,14 @@ class LinkLoads:
         self.bytes += np.bincount(route, streams.bytes, minlength=len(self.routes))
 
     def mbps(self, duration_s: float) -> dict[str, float]:
-        """Return the mean load of each link in Mbit/s, both directions together, by the link's name."""
+        """Return the mean load of each link in Mbit/s, both directions together, by the link's name.
+
+        A trace that takes no time has no rate: all loads are 0.
+        """
         topology = self.routes.topology
         loads = {link.name: 0.0 for link in topology.links}
         for route, carried in zip(self.routes.all, self.bytes, strict=True):
-            if carried:
+            if carried and duration_s > 0:
                 for a, b in itertools.pairwise(route.devices):
                     loads[topology.link(a, b).name] += carried * 8 / 1e6 / duration_s
         return loads

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -49,23 +50,32 @@ def write_run(result: Result, folder: str | Path, plot: bool = True) -> list[Pat
     place = Path(folder)
     try:
         place.mkdir(parents=True, exist_ok=True)
-        table = pa.Table.from_pylist(result.rows) if result.rows else pa.table({name: [] for name in COLUMNS})
         paths = [place / "run.json", place / "rows.csv", place / "rows.parquet"]
+        earlier = _tasks_of(paths[0])
+        columns = {name: [row[name] for row in result.rows] for name in COLUMNS}
+        table = pa.table(columns)
         paths[0].write_text(json.dumps({**result.to_dict(), **provenance(result)}, indent=2) + "\n")
         pyarrow.csv.write_csv(table, paths[1])
         pyarrow.parquet.write_table(table, paths[2])
     except OSError as error:
-        raise SpecError(f"{folder}: the run cannot be written there: {error.strerror}") from error
+        raise SpecError(f"{folder}: the run cannot be written there: {error.strerror or error}") from error
     if plot:
         from ..topologies.picture import picture
         from .figures import KINDS, draw
 
-        for kind in KINDS:
-            for old in (*place.glob(f"*-{kind}.png"), *place.glob(f"*-{kind}.pdf")):
-                old.unlink()
+        for task, kind, form in itertools.product(earlier, KINDS, ("png", "pdf")):
+            (place / f"{task}-{kind}.{form}").unlink(missing_ok=True)
         paths += draw(result.rows, place)
         paths += [picture(result.topology, place / f"network.{kind}", result.link_mbps) for kind in ("png", "pdf")]
     return paths
+
+
+def _tasks_of(run_json: Path) -> set[str]:
+    """Return the tasks of the run that a folder has from before; none where it has none that can be read."""
+    try:
+        return {Path(row["task"]).name for row in json.loads(run_json.read_text())["rows"]}
+    except (OSError, ValueError, TypeError, KeyError):
+        return set()
 
 
 def provenance(result: Result) -> dict[str, Any]:
@@ -215,7 +225,8 @@ def _located(found: Mapping[str, Any]) -> str:
     """Say which links one mode names, and how right it is."""
     links = sorted(found["links"], key=lambda x: -(x["estimated_loss"] or 0))
     named = ", ".join(
-        f"{link['link']} {_percent(link['estimated_loss'])} % (true {_percent(link['true_loss'])} %)"
+        f"{link['link']} {_percent(link['estimated_loss']) + ' %' if link['judged'] else 'not judged'} "
+        f"(true {_percent(link['true_loss'])} %)"
         for link in links[:3]
     )
     rest = f" and {len(links) - 3} more" if len(links) > 3 else ""

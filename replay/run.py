@@ -81,7 +81,7 @@ def replay(
     seed = one("seed", seed, fields_of(Spec)["seed"])
     plan = _effective(spec if isinstance(spec, Spec) else load(spec), trace, losses(loss), probability, seed)
     topology = load_topology(plan.topology.name, **plan.topology.options)
-    modes = _known_modes(mode or tuple(MODES))
+    modes = _known_modes(tuple(MODES) if mode is None else mode)
     placed = place_tasks(plan, topology, algorithm)
     routes = Routes(topology, plan.topology.ecmp)
     tasks = _task_replays(plan, placed, routes, modes, memory, detection_delay_ms)
@@ -107,7 +107,7 @@ def replay(
         algorithm=placed.algorithm,
         placement_status=placed.status,
         refused=placed.refused,
-        link_mbps=loads.mbps(max((feed.last_ns - feed.first_ns) / 1e9, 1e-9)),
+        link_mbps=loads.mbps((feed.last_ns - feed.first_ns) / 1e9),
         topology=topology,
         seconds=seconds,
         compile_s=compiling(),
@@ -188,11 +188,16 @@ def _effective(
         spec = replace(spec, loss=dict(loss))
     if probability is not None:
         spec = replace(spec, sampling=replace(spec.sampling, probability=probability))
-    return spec if seed is None else replace(spec, seed=seed)
+    if seed is None:
+        return spec
+    options = {name: value for name, value in spec.traffic.options.items() if name != "seed"}
+    return replace(spec, seed=seed, traffic=replace(spec.traffic, options=options))
 
 
 def _known_modes(modes: str | Sequence[str]) -> tuple[str, ...]:
-    modes = (modes,) if isinstance(modes, str) else tuple(modes)
+    modes = (modes,) if isinstance(modes, str) else tuple(name.strip() for name in modes)
+    if not modes:
+        raise SpecError(f"no mode is given; there are {', '.join(MODES)}")
     for name in modes:
         if name not in MODES:
             raise SpecError(f"no mode {name!r}; there are {', '.join(MODES)}")

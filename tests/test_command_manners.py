@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import re
@@ -15,7 +16,7 @@ import mozart.commands.check
 import pytest
 from mozart.cli import main
 from mozart.commands.tasks import ranges, show
-from mozart.replay.figures import capture
+from mozart.replay.figures import capture, past, reports
 from mozart.replay.report import check_folder, tables
 from mozart.replay.run import replay
 from rich.console import Console
@@ -103,9 +104,19 @@ def test_a_run_folder_holds_the_figures_of_one_run(spec: Path, tmp_path: Path) -
     assert run("replay", spec, "--memory", "16,64", "--out", out) == 0
     assert (out / "lossy-not-captured.png").exists()
     (out / "notes.png").touch()
+    (out / "mine-not-captured.png").touch()
     assert run("replay", spec, "--memory", "64", "--out", out) == 0
     assert not (out / "lossy-not-captured.png").exists()
-    assert {"run.json", "network.png", "notes.png"} <= {path.name for path in out.iterdir()}
+    left = {path.name for path in out.iterdir()}
+    assert {"run.json", "network.png", "notes.png", "mine-not-captured.png"} <= left
+
+
+def test_a_run_folder_stays_where_nobody_reads_standard_output(spec: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*MOZART, "replay", spec, "--mode", "tag", "--out", out], stdout=full, timeout=240)
+    assert done.returncode == 1
+    assert json.loads((out / "run.json").read_text())["rows"]
 
 
 def test_many_memory_sizes_fit_a_terminal(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -242,3 +253,37 @@ def test_no_line_of_a_figure_hides_another(spec: Path) -> None:
     (axes,) = capture(rows).axes
     widths = {line.get_label(): line.get_linewidth() for line in axes.lines}
     assert widths["none"] > widths["two-mode"] > widths["mozart"]
+
+
+def row(**values: Any) -> dict[str, Any]:
+    """A row of a replay with what a figure draws."""
+    usual = {"mode": "mozart", "memory_entries": 64, "detection_delay_ms": 0.0, "report_bytes": 800_000}
+    return {**usual, "not_captured_ratio": 0.5, "floor_ratio": 0.1, **values}
+
+
+@pytest.mark.parametrize("larger", [801_000, 1_100_000, 60_000_000, 60_000_000_000])
+def test_the_sizes_of_reports_have_numbers_whatever_they_are(larger: int) -> None:
+    figure = reports([row(), row(memory_entries=128, report_bytes=larger)])
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    low, high = axes.get_ylim()
+    labels = [text for text in axes.get_yticklabels() if text.get_text() and low <= text.get_position()[1] <= high]
+    assert len(labels) >= 2
+
+
+def test_numbers_of_memory_sizes_do_not_touch() -> None:
+    figure = capture([row(memory_entries=n) for n in (1, 2, 3, 8, 10, 16, 20, 33, 64, 100, 128, 256, 1000)])
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in figure.axes[0].get_xticklabels() if text.get_text()]
+    assert len(boxes) >= 6
+    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
+
+
+def test_detection_delays_are_the_only_ticks() -> None:
+    delays = (0.0, 50.0, 1000.0)
+    figure = past(
+        [row(detection_delay_ms=d, pre_event_bytes=2, pre_event_captured_bytes=1) for d in delays],
+        "detection_delay_ms",
+    )
+    (axes,) = figure.axes
+    assert (*axes.get_xticks(), *axes.get_xticks(minor=True)) == delays

@@ -83,6 +83,31 @@ def test_same_seed_gives_the_same_rows_and_another_seed_others(spec: Path, capsy
     assert rows[0] != rows[2]
 
 
+def test_a_seed_given_beside_the_task_file_changes_its_traffic_too(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.yaml"
+    path.write_text(SPEC.replace("lossy_share: 0.5", "lossy_share: 0.5, seed: 3"))
+    package: Any = mozart
+    usual, five, six = (package.replay(path, mode="tag", seed=seed).trace for seed in (None, 5, 6))
+    assert len({trace["bytes"] for trace in (usual, five, six)}) == 3
+
+
+def test_a_trace_that_takes_no_time_loads_no_link(spec: Path, tmp_path: Path) -> None:
+    with PcapWriter(tmp_path / "one.pcap") as writer:
+        writer.write(next(iter(Synthesizer(SynthOptions(duration_s=1.0))))[:1])
+    package: Any = mozart
+    result = package.replay(spec, trace=tmp_path / "one.pcap", mode="tag")
+    assert result.trace["packets"] == 1
+    assert set(result.link_mbps.values()) == {0.0}
+
+
+def test_lists_of_modes_may_have_spaces_and_no_list_may_be_empty(spec: Path) -> None:
+    package: Any = mozart
+    assert {row["mode"] for row in package.replay(spec, mode=["none", " mozart"]).rows} == {"none", "mozart"}
+    for nothing in ("mode", "memory", "detection_delay_ms"):
+        with pytest.raises(SpecError, match=r"no (mode|value) is given"):
+            package.replay(spec, **{nothing: []})
+
+
 def test_the_run_folder_has_tables_and_pictures(spec: Path, tmp_path: Path) -> None:
     import pyarrow.parquet
 

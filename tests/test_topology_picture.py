@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from mozart.errors import TopologyError
 from mozart.topologies.catalogue import load
 from mozart.topologies.describe import describe, summary
@@ -84,6 +85,22 @@ def test_a_topology_without_positions_is_laid_out_too(tmp_path: Path) -> None:
     topology = Topology("ring", ("h1",), ("s1", "s2", "s3"), tuple(links))
     assert picture(topology, tmp_path / "ring.png").stat().st_size > 1000
     assert len(np.unique(switch_places(topology, HEIGHT).round(3), axis=0)) == 3
+
+
+def test_names_of_sites_are_words_and_not_mathematics(tmp_path: Path) -> None:
+    sites = {"s1": r"A $\foo_{$ B", "s2": "$x_1$"}
+    links = Link("s1", "s2", 1.0, 1.0), Link("h1", "s1", 0.0, 1.0)
+    topology = Topology("two", ("h1",), ("s1", "s2"), links, sites=sites)
+    assert picture(topology, tmp_path / "two.png").stat().st_size > 1000
+
+
+def test_small_loads_have_numbers_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    picture(load("b4"), tmp_path / "b4.png", {"s3-s6": 2.0})
+    drawn[0].canvas.draw()
+    *_, bar = drawn[0].axes
+    assert len({text.get_text() for text in bar.get_xticklabels()} - {""}) >= 3
 
 
 def test_words_go_where_they_hide_least() -> None:

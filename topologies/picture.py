@@ -90,7 +90,7 @@ def _draw(figure: Any, axes: Any, topology: Topology, loads: Mapping[str, float]
         notes.insert(0, _tell_latencies(axes, core, places, clutter))
     low, high = spots[:, 1].min() - 0.11, spots[:, 1].max() + 0.07
     axes.set(xlim=(-MARGIN, 1 + MARGIN), ylim=(low, high))
-    axes.text(-MARGIN, low, "; ".join(filter(None, notes)), fontsize=6, color=GREY, va="bottom")
+    axes.text(-MARGIN, low, "; ".join(filter(None, notes)), fontsize=6, color=GREY, va="bottom", parse_math=False)
     bar = BAR_INCHES if loads is not None else 0.0
     figure.set_size_inches(WIDTH_INCHES, WIDTH_INCHES * (high - low) / (1 + 2 * MARGIN) + bar)
 
@@ -139,7 +139,7 @@ def _draw_loads(figure: Any, axes: Any, links: list[Link], places: Places, loads
         axes.plot(*_line(places, link), color=ramp(share / top), linewidth=1.1 + 2.4 * share / top, zorder=2)
     colours = ScalarMappable(Normalize(0.0, top), ramp)
     bar = figure.colorbar(
-        colours, ax=axes, location="bottom", shrink=0.4, pad=0.01, aspect=30, format=PercentFormatter(1.0, 0)
+        colours, ax=axes, location="bottom", shrink=0.4, pad=0.01, aspect=30, format=PercentFormatter(1.0)
     )
     bar.set_label("load, share of the link's rate")
     bar.outline.set_visible(False)
@@ -160,6 +160,7 @@ def _draw_switches(axes: Any, places: Places, size: float, clutter: Clutter) -> 
                 va="center_baseline",
                 fontsize=7 * min(1.0, 1.4 * size),
                 zorder=5,
+                parse_math=False,
             )
 
 
@@ -196,7 +197,7 @@ def _write(axes: Any, centre: NDArray[np.float64], text: str, points: float, on_
     plate = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
     halo = [withStroke(linewidth=2, foreground="white")]
     look: dict[str, Any] = {"bbox": plate} if on_line else {"path_effects": halo}
-    axes.text(*centre, text, color=INK, fontsize=points, ha="center", va="center", zorder=6, **look)
+    axes.text(*centre, text, color=INK, fontsize=points, ha="center", va="center", zorder=6, parse_math=False, **look)
 
 
 def _draw_hosts(axes: Any, topology: Topology, places: Places, size: float, clutter: Clutter) -> None:
