@@ -46,18 +46,24 @@ class Messages:
         routes: NDArray[np.integer],
         channels: Channels,
         delay_ns: int,
+        hold_ns: int,
         keys: NDArray[np.uint64],
     ) -> None:
         """Send the explicit messages of new selections, and the hints that go with their tags.
 
-        `routes` is the route on which each selection was made, `keys` the keys of all selected flows.
+        `routes` is the route on which each selection was made, `keys` the keys of all selected flows. A selection whose
+        hints would not all be there within its hold has none: some monitors would count from packets that no tag tells
+        the others of.
         """
         made = np.array([(s.flow, s.where, s.time_ns) for s in selections], np.int64)
         for targets, kind in ((channels.beside, SELECT), (channels.crossed, HINT)):
             which, monitor = targets.expand(routes)
             flow, where, time_ns = made[which].T
             at = arrival_ns(time_ns + delay_ns, time_ns, channels.latency_ns[where, monitor])
-            self._put(at, monitor, keys[flow], kind, channels.span[routes[which]])
+            last = np.zeros(len(made), np.int64)
+            np.maximum.at(last, which, at)
+            sent = (last[which] <= time_ns + hold_ns) | (kind != HINT)
+            self._put(at[sent], monitor[sent], keys[flow[sent]], kind, channels.span[routes[which[sent]]])
 
     def begin_epoch(
         self,

@@ -158,7 +158,8 @@ class TaskReplay:
             # the selector does not know that a link will drop the packet: its messages go to all of the path
             routes = self.routes.path_number[route[[s.row for s in selections]]]
             for messages, delay_ns in zip(self.messages, self.selections.delays_ns, strict=True):
-                messages.send(selections, routes, self.channels, int(delay_ns), self.selections.keys())
+                hold_ns, keys = self.selections.hold_ns, self.selections.keys()
+                messages.send(selections, routes, self.channels, int(delay_ns), hold_ns, keys)
             self.selected_at.extend((s.flow, s.where, s.time_ns) for s in selections)
             self.selected_on.update(((s.flow, s.where), int(r)) for s, r in zip(selections, routes, strict=True))
         return Tags(tags.forward[keep], tags.reverse[keep], tags.after[keep], tags.past[keep])

@@ -658,9 +658,12 @@ class TaskOracle:
         self.selected_on[flow, selector] = packet.path
         at = self.task.monitor.at
         for devices, kind in ((beside_path(packet.path, at), SELECT), (on_path(packet.path, at), HINT)):
-            for device in devices:
-                arrives = now + self.selections.delay_ns + latency_ns(self.topology, selector, device)
-                self.send(max(arrives, now + 1), kind, device, flow, packet.path)
+            sent = now + self.selections.delay_ns
+            arrives = {d: max(sent + latency_ns(self.topology, selector, d), now + 1) for d in devices}
+            if kind == HINT and max(arrives.values(), default=0) > now + self.selections.hold_ns:
+                continue
+            for device, at_ns in arrives.items():
+                self.send(at_ns, kind, device, flow, packet.path)
 
     def start_epoch(self, start_ns: int) -> None:
         """The monitors have forgotten all: those beside the paths are told again of the selections that last.

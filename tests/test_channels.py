@@ -119,12 +119,24 @@ def test_a_task_without_a_device_is_refused(selector_at: Any, monitor_at: Any, m
 
 # messages
 
+LONG_NS = 30 * 10**9
+"""A hold that no hint outlasts."""
 
-def sent(channels: Channels, route: int, time_ns: int, selector: str, delay_ns: int = 0) -> Messages:
+
+def sent(
+    channels: Channels, route: int, time_ns: int, selector: str, delay_ns: int = 0, hold_ns: int = LONG_NS
+) -> Messages:
     messages = Messages()
     selection = Selection(0, channels.selectors.index(selector), time_ns, 0)
-    messages.send([selection], np.array([route], np.int32), channels, delay_ns, np.array([77], np.uint64))
+    messages.send([selection], np.array([route], np.int32), channels, delay_ns, hold_ns, np.array([77], np.uint64))
     return messages
+
+
+@pytest.mark.parametrize(("hold_ns", "told"), [(4_600_050, ["s2", "s4"]), (4_600_049, [])])
+def test_hints_that_would_not_all_be_there_within_the_hold_are_not_sent(hold_ns: int, told: list[str]) -> None:
+    channels, routes = channels_of(LINE, ["s2"], ["s2", "s4"])
+    messages = sent(channels, route_between(routes, "h1 s1 s2 s3 s4 h4"), 1000, "s2", delay_ns=50, hold_ns=hold_ns)
+    assert [channels.monitors[int(m)] for _, m, _, _, _ in messages.due(LONG_NS)] == told
 
 
 def test_a_message_takes_effect_after_the_latency_and_the_delay() -> None:
@@ -149,7 +161,7 @@ def test_messages_of_the_same_time_come_in_one_order_whatever_the_batches() -> N
     over, beside = route_between(routes, "h1 s1 s2 s3 s4 h4"), route_between(routes, "h1 s1 s2 s3 h3")
     messages = sent(channels, over, 1000, "s2")  # hints of s2 and s4
     again = Selection(1, 0, 1000, 0)
-    messages.send([again], np.array([beside], np.int32), channels, 0, np.array([77, 78], np.uint64))
+    messages.send([again], np.array([beside], np.int32), channels, 0, LONG_NS, np.array([77, 78], np.uint64))
     due = [(channels.monitors[int(m)], int(key), int(kind)) for _, m, key, kind, _ in messages.due(10**9)]
     assert due == [("s2", 77, HINT), ("s2", 78, HINT), ("s4", 78, SELECT), ("s4", 77, HINT)]
 
