@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 PACKAGES = ("numpy", "numba", "pyarrow", "networkx", "matplotlib", "PuLP", "PyYAML")
+LINK_TABLES = ("links.csv", "links.parquet")
+LINK_COLUMNS = (
+    "task", "mode", "memory_entries", "detection_delay_ms",
+    "link", "judged", "lost_packets", "estimated_loss", "true_loss", "flows",
+)  # fmt: skip
 MOST_ACROSS = 6
 """Memory sizes that stand side by side in a table; more stand below each other."""
 
@@ -39,24 +44,22 @@ def check_folder(folder: str | Path) -> None:
 
 
 def write_run(result: Result, folder: str | Path, plot: bool = True) -> list[Path]:
-    """Write the run folder: run.json, rows.csv, rows.parquet and the figures; returns the paths.
+    """Write the run folder: run.json, the figures, and as CSV and Parquet the rows and what links were found to lose.
 
-    What an earlier run has left there by the same names is replaced, and its figures that this run lacks go.
+    Returns the paths. What an earlier run has left there by the same names is replaced, and what this run lacks of it
+    goes.
     """
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet
-
     place = Path(folder)
     try:
         place.mkdir(parents=True, exist_ok=True)
-        paths = [place / "run.json", place / "rows.csv", place / "rows.parquet"]
+        paths = [place / "run.json"]
         earlier = _tasks_of(paths[0])
-        columns = {name: [row[name] for row in result.rows] for name in COLUMNS}
-        table = pa.table(columns)
         paths[0].write_text(json.dumps({**result.to_dict(), **provenance(result)}, indent=2) + "\n")
-        pyarrow.csv.write_csv(table, paths[1])
-        pyarrow.parquet.write_table(table, paths[2])
+        paths += _write_table(place / "rows", COLUMNS, result.rows)
+        for old in LINK_TABLES:
+            (place / old).unlink(missing_ok=True)
+        if result.located_links:
+            paths += _write_table(place / "links", LINK_COLUMNS, _links(result))
     except OSError as error:
         raise SpecError(f"{folder}: the run cannot be written there: {error.strerror or error}") from error
     if plot:
@@ -68,6 +71,24 @@ def write_run(result: Result, folder: str | Path, plot: bool = True) -> list[Pat
         paths += draw(result.rows, place)
         paths += [picture(result.topology, place / f"network.{kind}", result.link_mbps) for kind in ("png", "pdf")]
     return paths
+
+
+def _write_table(place: Path, columns: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> list[Path]:
+    """Write rows under a name, as CSV and as Parquet."""
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    table = pa.table({name: [row[name] for row in rows] for name in columns})
+    paths = [place.with_suffix(".csv"), place.with_suffix(".parquet")]
+    pyarrow.csv.write_csv(table, paths[0])
+    pyarrow.parquet.write_table(table, paths[1])
+    return paths
+
+
+def _links(result: Result) -> list[dict[str, Any]]:
+    """Return one row a link that a setting found lossy, or that is."""
+    return [found | link for found in result.located_links for link in found["links"]]
 
 
 def _tasks_of(run_json: Path) -> set[str]:

@@ -132,6 +132,21 @@ def test_loss_on_a_link_is_located(spec: Path, capsys: pytest.CaptureFixture[str
     assert found["trace"]["dropped_on_links"] > 0
 
 
+def test_located_links_are_a_table_of_the_run_folder(spec: Path, tmp_path: Path) -> None:
+    import pyarrow.parquet
+
+    out = tmp_path / "run"
+    usual = ["replay", str(spec), "--mode", "tag,mozart", "--memory", "4096", "--out", str(out)]
+    assert main([*usual, "--loss", "s3-s6=20%,h1-s1=1%"]) == 0
+    rows = pyarrow.parquet.read_table(out / "links.parquet").to_pylist()
+    assert [(row["mode"], row["link"], row["judged"]) for row in rows] == [
+        (mode, link, judged) for mode in ("tag", "mozart") for link, judged in (("s3-s6", True), ("h1-s1", False))
+    ]
+    assert len((out / "links.csv").read_text().splitlines()) == 1 + len(rows)
+    assert main(usual) == 0
+    assert not (out / "links.csv").exists()
+
+
 def test_traces_stand_in_for_the_task_files_traffic(
     spec: Path, trace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
