@@ -12,6 +12,8 @@ from mozart.errors import TraceError
 from mozart.traces import parquet as mozart_parquet
 from mozart.traces.packets import COLUMNS, PacketBatch, address_words, concatenate
 from mozart.traces.parquet import ParquetReader, ParquetWriter, schema
+from mozart.traces.reader import read
+from mozart.traces.writer import PcapWriter
 from pyarrow import parquet
 
 
@@ -104,8 +106,36 @@ def test_several_files_are_one_trace(tmp_path):
     batch = random_packets(30)
     paths = [write(tmp_path / f"{i}.parquet", batch[i * 10 : i * 10 + 10]) for i in range(3)]
     assert_same(read_all(*paths), batch)
-    with pytest.raises(TraceError, match=r"0\.parquet: time_ns falls at packet 11"):
+    with pytest.raises(TraceError, match=r"0\.parquet: begins before the file before it ends"):
         read_all(paths[1], paths[0])
+
+
+def test_the_packet_where_time_falls_is_counted_in_its_own_file(tmp_path):
+    early = write(tmp_path / "early.parquet", PacketBatch.of(time_ns=[1, 2, 3]))
+    late = write(tmp_path / "late.parquet", PacketBatch.of(time_ns=[4, 6, 5]))
+    with pytest.raises(TraceError, match=r"late\.parquet: time_ns falls at packet 3;"):
+        read_all(early, late)
+
+
+def test_a_file_is_not_held_in_memory_while_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(mozart_parquet, "ROW_GROUP_PACKETS", 5_000)
+    path = write(tmp_path / "x.parquet", random_packets(100_000))
+    before = pa.total_allocated_bytes()
+    with ParquetReader(path, batch_packets=2_500) as trace:
+        held = max(pa.total_allocated_bytes() - before for _ in trace)
+    assert trace.packets == 100_000
+    assert held < path.stat().st_size / 3
+
+
+def test_nothing_is_left_out_of_columns_and_that_is_said_as_of_captures(tmp_path):
+    with ParquetReader(write(tmp_path / "x.parquet", random_packets(3))) as columns:
+        assert len(list(columns)) == 1
+    capture = tmp_path / "x.pcap"
+    with PcapWriter(capture) as writer:
+        writer.write(PacketBatch.of(time_ns=[1], ip_bytes=[40], src=[address_words("192.0.2.1")]))
+    with read(capture) as packets:
+        list(packets)
+    assert columns.skipped == dict.fromkeys(packets.skipped, 0)
 
 
 def changed(path: Path, name: str, values: pa.Array) -> Path:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from ..errors import TraceError
+from .header_kernels import SKIP_REASONS
 from .output import OutputFile
 from .packets import BATCH_PACKETS, COLUMNS, PacketBatch, concatenate
 
@@ -92,7 +93,7 @@ class ParquetReader:
     def __init__(self, *paths: str | Path, batch_packets: int = BATCH_PACKETS) -> None:
         self.packets = 0
         self.reordered = 0
-        self.skipped: dict[str, int] = {}
+        self.skipped = dict.fromkeys(SKIP_REASONS, 0)
         self._last_ns = np.iinfo(np.int64).min
         self._batches = self._read(paths, batch_packets)
 
@@ -116,14 +117,16 @@ class ParquetReader:
                 raise TraceError(f"{path}: cannot be read as Parquet: {error}") from error
 
     def _read_file(self, path: str | Path, batch_packets: int) -> Iterator[PacketBatch]:
-        with parquet.ParquetFile(path) as file:
+        first = self.packets
+        # Arrow would else read the columns of the whole file ahead and keep them.
+        with parquet.ParquetFile(path, pre_buffer=False) as file:
             missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
             if missing:
                 raise TraceError(f"{path}: has no column {', '.join(missing)}; a trace needs {', '.join(COLUMNS)}")
             for rows in file.iter_batches(batch_packets, columns=list(COLUMNS)):
                 self._check_filled(rows, path)
                 batch = from_arrow(rows.cast(schema()))
-                self._check_order(batch, path)
+                self._check_order(batch, path, first)
                 self.packets += len(batch)
                 yield batch
 
@@ -132,11 +135,14 @@ class ParquetReader:
         if empty:
             raise TraceError(f"{path}: column {', '.join(empty)} has empty cells; fill them or drop the packets")
 
-    def _check_order(self, batch: PacketBatch, path: str | Path) -> None:
+    def _check_order(self, batch: PacketBatch, path: str | Path, first: int) -> None:
+        """Refuse times that fall; `first` is how many packets came from the files before this one."""
         times = np.concatenate(([self._last_ns], batch.time_ns))
         falls = np.flatnonzero(times[1:] < times[:-1])
         if len(falls):
-            row = self.packets + int(falls[0])
+            row = self.packets - first + int(falls[0])
+            if first and not row:
+                raise TraceError(f"{path}: begins before the file before it ends; name the files in order of time")
             raise TraceError(f"{path}: time_ns falls at packet {row + 1}; sort the packets by time_ns first")
         if len(batch):
             self._last_ns = int(batch.time_ns[-1])
