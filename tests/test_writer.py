@@ -3,6 +3,7 @@
 import os
 import struct
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -235,3 +236,38 @@ def test_a_pipe_is_written_through_and_not_replaced(tmp_path):
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(TraceError, match=r"nowhere/x\.pcap: cannot be written: No such file"):
         PcapWriter(tmp_path / "nowhere" / "x.pcap")
+
+
+FULL_DISK = """
+import resource, signal, sys
+from mozart.cli import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("suffix", ["pcap", "pcap.gz", "pcap.zst", "pcap.xz", "parquet"])
+@pytest.mark.parametrize("packets", [3_000, 300_000])
+def test_a_full_disk_leaves_nothing_and_the_message_names_the_file(suffix, packets, tmp_path):
+    random = np.random.default_rng(1)
+    words = random.integers(0, 2**32, (packets, 2), np.uint64)
+    source = write(tmp_path / "in.pcap", PacketBatch.of(
+        time_ns=np.arange(packets), src=np.stack([words[:, 0], words[:, 1]], axis=1), ip_bytes=np.full(packets, 40),
+    ))  # fmt: skip
+    out = tmp_path / "out" / f"x.{suffix}"
+    out.parent.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, "trace", "convert", source, out], capture_output=True, text=True
+    )
+    assert done.stderr == f"mozart: {out}: cannot be written: File too large\n"
+    assert (done.returncode, done.stdout) == (1, "")
+    assert list(out.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1"])
+def test_a_pipe_may_be_named_by_the_link_that_stands_for_it(name, tmp_path):
+    source = write(tmp_path / "in.pcap", packet())
+    command = [sys.executable, "-m", "mozart.cli", "trace", "convert", source, name]
+    done = subprocess.run(command, capture_output=True)
+    assert (done.returncode, done.stdout) == (0, source.read_bytes()), done.stderr

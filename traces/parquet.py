@@ -7,6 +7,7 @@ than all the rest. In Python, `a = ipaddress.IPv6Address(value)` and `a.ipv4_map
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -61,15 +62,22 @@ class ParquetWriter:
 
     def close(self) -> None:
         """Finish the file and give it its name."""
-        if self._pending:
-            self._write_row_group()
-        self._writer.close()
+        try:
+            if self._pending:
+                self._write_row_group()
+            self._writer.close()
+        except BaseException:
+            self.discard()
+            raise
         self._file.keep()
 
     def discard(self) -> None:
         """Stop writing, and leave nothing under the file's name."""
-        self._writer.close()
-        self._file.discard()
+        try:
+            with contextlib.suppress(OSError, pa.ArrowException):  # it writes its end, which may not fit
+                self._writer.close()
+        finally:
+            self._file.discard()
 
     def __enter__(self) -> Self:
         return self
