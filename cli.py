@@ -4,18 +4,22 @@ A subcommand is a line in `COMMANDS` and a module with two functions, `add_argum
 `run(args) -> int`. The module is imported when its subcommand is chosen, so that `mozart --help` answers
 before numpy and numba are in memory. Results go to standard output, all else to standard error.
 
-Exit status: 0 done, 1 failed, 2 bad usage or bad input, 130 stopped by Ctrl-C.
+Exit status: 0 done, 1 failed, 2 bad usage or bad input, 130 stopped by Ctrl-C, 143 by SIGTERM where a command takes
+that like Ctrl-C; where it does not, the signal ends it as it ends any program.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import importlib
 import io
 import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +27,11 @@ from ._version import __version__
 from .errors import MozartError
 from .traces.progress import say
 
-FAILED, INTERRUPTED = 1, 130
+FAILED, INTERRUPTED, TERMINATED = 1, 130, 143
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came, for a command that takes it like Ctrl-C."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,8 @@ class Command:
 
     help: str
     module: str
+    writes: bool = False
+    """Whether it has files to clean up when SIGTERM comes; who is False sees to the signal itself, or need not."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +65,9 @@ COMMANDS: dict[str, Command | Group] = {
         "look into packet traces, cut, convert and make them",
         {
             "info": Command("say what is in a trace: flows, rates, sizes, protocols", ".traces.info_command"),
-            "slice": Command("cut a part out of a trace, and stretch time", ".traces.slice_command"),
-            "convert": Command("turn traces into pcap or Parquet columns", ".traces.convert_command"),
-            "synth": Command("make backbone-like traffic from a seed", ".traces.synth_command"),
+            "slice": Command("cut a part out of a trace, and stretch time", ".traces.slice_command", writes=True),
+            "convert": Command("turn traces into pcap or Parquet columns", ".traces.convert_command", writes=True),
+            "synth": Command("make backbone-like traffic from a seed", ".traces.synth_command", writes=True),
         },
     ),
 }
@@ -71,10 +81,10 @@ class LateParser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Declare the command's arguments, then parse."""
         if self.command is not None:
-            module = importlib.import_module(self.command.module, __package__)
-            self.command = None
+            command, self.command = self.command, None
+            module = importlib.import_module(command.module, __package__)
             module.add_arguments(self)
-            self.set_defaults(run=module.run)
+            self.set_defaults(run=module.run, writes=command.writes)
         return super().parse_known_args(args, namespace)
 
 
@@ -110,7 +120,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     hold_streams()
     try:
         args = build_parser().parse_args(argv)
-        status: int = args.run(args)
+        with sigterm_interrupts() if args.writes else contextlib.nullcontext():
+            status: int = args.run(args)
         sys.stdout.flush()
         return status
     except MozartError as error:
@@ -121,6 +132,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         say(f"the Python package {error.name} is not installed; run scripts/setup (live runs: sudo scripts/setup live)")
         return FAILED
+    except Terminated:
+        say("stopped by SIGTERM")
+        return TERMINATED
     except KeyboardInterrupt:
         say("stopped by Ctrl-C")
         return INTERRUPTED
@@ -134,6 +148,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             return out_of_memory(error)
         say(f"{error.filename}: {error.strerror}" if error.filename else f"writing or reading: {error.strerror}")
         return FAILED
+
+
+@contextlib.contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Raise Terminated at the first SIGTERM, unless who called us has other plans for the signal."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def handle(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one is meant as it is
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def hold_streams() -> None:

@@ -251,7 +251,10 @@ def test_a_reader_that_leaves_early_gets_no_complaint(trace):
         assert process.wait() == 1
 
 
-def test_ctrl_c_leaves_nothing_under_the_name_and_says_so(trace, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "status", "name"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")]
+)
+def test_ctrl_c_and_sigterm_leave_nothing_under_the_name_and_say_so(number, status, name, tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
     with subprocess.Popen(
@@ -259,12 +262,12 @@ def test_ctrl_c_leaves_nothing_under_the_name_and_says_so(trace, tmp_path):
         stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         wait_until(lambda: list(folder.iterdir()), "the temporary file to appear")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert process.stderr is not None
         complaint = process.stderr.read()
-    assert process.returncode == 130
+    assert process.returncode == status
     assert "out.pcap was not written" in complaint
-    assert "Ctrl-C" in complaint
+    assert f"stopped by {name}" in complaint
     assert list(folder.iterdir()) == []
 
 
