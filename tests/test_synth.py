@@ -257,3 +257,34 @@ def test_the_command_refuses_what_it_cannot_do(arguments, tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     assert main(["trace", "synth", *arguments]) == 2
     assert capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("beside", ["truth.json", "lossy.parquet"])
+def test_what_stands_beside_the_trace_is_replaced_only_by_force(beside, tmp_path, capsys):
+    out, kept = tmp_path / "x.pcap", tmp_path / f"x.pcap.{beside}"
+    kept.write_text("mine")
+    options = ["--duration-s", "0.01", "--packets-per-s", "1000"]
+    assert main(["trace", "synth", str(out), *options]) == 2
+    assert f"{kept}: exists; give --force" in capsys.readouterr().err
+    assert kept.read_text() == "mine" and not out.exists()
+    assert main(["trace", "synth", str(out), *options, "--force"]) == 0
+    assert kept.read_bytes() != b"mine"
+
+
+def test_a_device_has_no_truth_beside_it(capsys):
+    assert main(["trace", "synth", "/dev/null", "--duration-s", "0.01", "--packets-per-s", "1000"]) == 0
+    told = capsys.readouterr().err
+    assert "/dev/null: " in told and "truth" not in told
+
+
+@pytest.mark.parametrize("duration_s", ["0.00001", "10", "120"])
+def test_calibration_is_of_a_minute(duration_s, capsys):
+    small = ["--packets-per-s", "100"]
+    assert main(["trace", "synth", "--calibration", "--duration-s", duration_s, *small]) == 2
+    assert "leave out --duration-s, or give 60" in capsys.readouterr().err
+
+
+def test_the_rate_is_that_of_the_traffic_without_what_is_injected(capsys):
+    with pytest.raises(SystemExit):
+        main(["trace", "synth", "--help"])
+    assert "mean packet rate, without injected events, which come on top" in " ".join(capsys.readouterr().out.split())

@@ -6,11 +6,15 @@ import argparse
 import json
 import sys
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 from ..errors import SpecError
 from .formats import check_output, open_writer
+from .output import is_special
 from .synth_options import SynthOptions
+
+MINUTE_S = 60.0
 
 EXAMPLES = """Beside OUT stand OUT.truth.json (options, scanners, floods, elephants) and OUT.lossy.parquet
 (the flows with retransmissions). The same options give the same packets; a longer trace begins with the
@@ -31,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibration",
         action="store_true",
-        help="instead of OUT: measure the traffic without injected events, beside published figures",
+        help="instead of OUT: measure a minute of the traffic, without injected events, beside published figures",
     )
     parser.add_argument("--json", action="store_true", help="write the calibration as JSON")
     kinds = {"int": int, "float": float, "str": str}
@@ -52,12 +56,16 @@ def run(args: argparse.Namespace) -> int:
     if args.calibration:
         if args.out is not None:
             raise SpecError(f"--calibration writes no trace: leave out {args.out}")
+        if options.duration_s != MINUTE_S:
+            raise SpecError("--calibration compares a minute with published ones: leave out --duration-s, or give 60")
         return calibrate(options, args.json)
     if args.out is None:
         raise SpecError("name a file to write, or give --calibration")
     if args.json:
         raise SpecError("--json is for --calibration; the truth is written as JSON beside the trace anyway")
     check_output(args.out, args.force)
+    if taken := [path for path in truth_paths(args.out) if path.exists() and not args.force]:
+        raise SpecError(f"{taken[0]}: exists; give --force to replace what stands beside OUT, or another name")
     write(options, args.out)
     return 0
 
@@ -73,9 +81,15 @@ def write(options: SynthOptions, out: str) -> None:
         for batch in watched(packets, "wrote"):
             writer.write(batch)
     say(f"{out}: {writer.packets:,} packets")
-    if out != "-":
-        for path in write_truth(packets.truth, out):
+    if paths := truth_paths(out):
+        write_truth(packets.truth, *paths)
+        for path in paths:
             say(f"{path}: what was put into it")
+
+
+def truth_paths(out: str) -> list[Path]:
+    """Return where the truth and the lossy flows go; a pipe or a device has nothing beside it."""
+    return [] if out == "-" or is_special(Path(out)) else [Path(f"{out}.truth.json"), Path(f"{out}.lossy.parquet")]
 
 
 def calibrate(options: SynthOptions, as_json: bool) -> int:

@@ -27,7 +27,12 @@ class SynthOptions:
 
     name: str = option("caida-like", "kind of traffic")
     duration_s: float = option(60.0, "length of the trace in seconds", 1e-6, MOST_S)
-    packets_per_s: float = option(430_000.0, "mean packet rate; flow arrivals follow, flows stay alike", 1.0, 100e6)
+    packets_per_s: float = option(
+        430_000.0,
+        "mean packet rate, without injected events, which come on top; flow arrivals follow, flows stay alike",
+        1.0,
+        100e6,
+    )
     seed: int = option(1, "seed of all that is random", 0, 2**63 - 1)
     bidirectional_share: float = option(0.25, "share of connections with both directions in the trace", 0, 1)
     ipv6_share: float = option(0.0, "share of connections that use IPv6", 0, 1)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .key_kernels import hash_five_tuples
+from .output import OutputFile
 from .packets import PacketBatch, address_text
 from .synth_kernels import FLOW
 
@@ -133,19 +134,16 @@ def flow_keys_of(flows: NDArray[np.void]) -> NDArray[np.uint64]:
     return keys
 
 
-def write_truth(truth: dict[str, Any], trace: str | Path) -> list[Path]:
-    """Write the truth beside a trace: TRACE.truth.json, and the lossy flows as TRACE.lossy.parquet.
-
-    Addresses are written as text. Returns the paths written.
-    """
+def write_truth(truth: dict[str, Any], json_path: Path, parquet_path: Path) -> None:
+    """Write the truth as JSON, and the lossy flows as Parquet columns; addresses are written as text."""
     import pyarrow
     import pyarrow.parquet
 
-    json_path, parquet_path = Path(f"{trace}.truth.json"), Path(f"{trace}.lossy.parquet")
     flows = dict(truth["lossy_flows"])
     for side in ("src", "dst"):
         flows[side] = [address_text(high, low) for high, low in flows[side]]
-    pyarrow.parquet.write_table(pyarrow.table(flows), parquet_path)
+    with OutputFile(parquet_path) as file:
+        pyarrow.parquet.write_table(pyarrow.table(flows), file.stream)
     rest = truth | {"lossy_flows": {"flows": len(flows["key"]), "table": parquet_path.name}}
-    json_path.write_text(json.dumps(rest, indent=1) + "\n")
-    return [json_path, parquet_path]
+    with OutputFile(json_path) as file:
+        file.write(f"{json.dumps(rest, indent=1)}\n".encode())
