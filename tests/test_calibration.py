@@ -1,10 +1,12 @@
 """The calibration: figures of small worlds are right, and synthetic traffic keeps within its bounds."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from mozart.cli import main
 from mozart.traces.calibration import (
     FULL_RATE,
     PUBLISHED,
@@ -108,3 +110,12 @@ def test_twelve_seconds_at_a_tenth_of_the_rate_are_within_twenty_percent(seed):
 def test_a_full_minute_is_within_ten_percent():
     measured = measure(Synthesizer(SynthOptions(packets_per_s=FULL_RATE, **PLAIN)))
     assert {name: measured[name] for name, bar in BARS.items() if not holds(bar, measured[name])} == {}
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_too_few_packets_do_not_tell_is_null_and_out(capsys):
+    assert main(["trace", "synth", "--calibration", "--json", "--packets-per-s", "1"]) == 1
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert found["measured"]["tail exponent, minute"] is None
+    row = next(row for row in found["rows"] if row["figure"] == "tail exponent, minute")
+    assert (row["synthetic"], row["deviation"]) == ("-", "OUT")

@@ -105,3 +105,14 @@ def test_packet_ranges_are_read(text, expected):
 def test_other_packet_ranges_are_refused(text):
     with pytest.raises(SpecError, match="give A:B"):
         packet_range(text)
+
+
+def test_times_as_far_apart_as_64_bits_allow_are_cut_and_stretched():
+    ends = PacketBatch.of(time_ns=[-(2**63), 0, 2**63 - 1])
+    half = concatenate(list(cut([ends], Cut(stretch=0.5))))
+    assert half.time_ns.tolist() == [-(2**63), -(2**62), 0]
+    with pytest.raises(TraceError, match="stretched by 2"):
+        list(cut([ends], Cut(stretch=2)))
+    late = PacketBatch.of(time_ns=[2**63 - 10, 2**63 - 1])
+    assert len(concatenate(list(cut([late], Cut(end_s=10))))) == 2
+    assert list(cut([late], Cut(start_s=10))) == []

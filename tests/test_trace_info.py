@@ -1,5 +1,7 @@
 """What `trace info` says of a trace: exact figures of small worlds, and estimates of known distributions."""
 
+import json
+
 import numpy as np
 import pytest
 from mozart.traces.figures import draw_trace
@@ -156,3 +158,19 @@ def test_a_trace_of_one_moment_can_be_drawn(tmp_path):
 def test_times_are_shown_as_dates():
     assert utc(1_521_118_773_289_502_000) == "2018-03-15 12:59:33.289502 UTC"
     assert utc(None) == "-"
+
+
+def test_packets_without_bytes_have_no_share_of_them():
+    info = TraceInfo()
+    info.add(PacketBatch.of(time_ns=[1, 2], protocol=[6, 17]))
+    report = info.report({}, 0)
+    assert [row["byte_share"] for row in report["protocols"]] == [None, None]
+    json.dumps(report, allow_nan=False)
+
+
+def test_times_as_far_apart_as_64_bits_allow_are_counted():
+    info = TraceInfo()
+    info.add(PacketBatch.of(time_ns=[-(2**63), -5]))
+    info.add(PacketBatch.of(time_ns=[2**63 - 1]))
+    assert info.time_bins.packets.sum() == info.packets == 3
+    assert info.report({}, 0)["duration_s"] == pytest.approx((2**64 - 1) / 1e9)

@@ -25,6 +25,7 @@ SLICE_NS = round(10_000 / FULL_RATE * 1e9)
 SLICE_EVERY_NS = 10**9
 WITHIN = 0.10
 """How far from the middle of the published range a figure may be."""
+TCP_PERCENTILES = (50, 90, 99)
 TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58
 
 
@@ -95,7 +96,8 @@ def measure(batches: Iterable[PacketBatch], rate_scale: float = 1.0) -> dict[str
     """Return the figures of `PUBLISHED` for a trace, by name.
 
     `rate_scale` is what counts that grow with the packet rate are multiplied with, for traffic made at a part
-    of the full rate. Flows a minute are those of the trace, whatever its length: give it a minute.
+    of the full rate. Flows a minute are those of the trace, whatever its length: give it a minute. What too few
+    packets do not tell is NaN.
     """
     info, slices = TraceInfo(), Slices()
     for batch in batches:
@@ -108,6 +110,7 @@ def measure(batches: Iterable[PacketBatch], rate_scale: float = 1.0) -> dict[str
     top = [count[-max(1, round(len(count) / 100)) :].sum() / count.sum() for count in counts]
     tcp_bytes = np.asarray(flows["bytes"])[np.asarray(flows["protocol"]) == TCP]
     length_tail = tail(info.flow_packets())
+    percentiles = np.percentile(tcp_bytes, TCP_PERCENTILES) if len(tcp_bytes) else np.full(3, np.nan)
     return {
         "packets a second": report["packets_per_s"] * rate_scale,
         "five-tuples a minute": report["flows"] * rate_scale,
@@ -122,7 +125,7 @@ def measure(batches: Iterable[PacketBatch], rate_scale: float = 1.0) -> dict[str
         "one-packet flows, minute": report["flow_packets"]["one_packet_share"],
         "tail exponent, minute": length_tail.exponent if length_tail else float("nan"),
         "CV of flow arrivals": arrival_variation(info.flows),
-        **{f"TCP flow bytes, p{p}": float(np.percentile(tcp_bytes, p)) for p in (50, 90, 99)},
+        **{f"TCP flow bytes, p{p}": float(v) for p, v in zip(TCP_PERCENTILES, percentiles, strict=True)},
     }
 
 
@@ -133,7 +136,7 @@ def arrival_variation(flows: FlowTable) -> float:
     """
     first_ns = np.sort(np.asarray(flows.to_columns()["first_ns"]))
     gaps = np.diff(first_ns[np.searchsorted(first_ns, (first_ns[0] + first_ns[-1]) / 2) :])
-    return float(gaps.std() / gaps.mean())
+    return float(gaps.std() / gaps.mean()) if gaps.any() else float("nan")
 
 
 def deviation(figure: Published, measured: float) -> float:
@@ -147,14 +150,15 @@ def holds(figure: Published, measured: float) -> bool:
 
 
 def table(measured: dict[str, float]) -> list[tuple[str, str, str, str, str]]:
-    """Return rows (figure, published, synthetic, deviation, source) as text; bars are judged."""
+    """Return rows (figure, published, synthetic, deviation, source) as text; bars are judged, the unknown is out."""
     rows = []
     for figure in PUBLISHED:
+        known = not np.isnan(measured[figure.name])
         low, high, value = (format(v, figure.style) for v in (figure.low, figure.high, measured[figure.name]))
         span = low if low == high else f"{low} to {high}" if figure.low else f"under {high}"
-        off = format(deviation(figure, measured[figure.name]), "+.1%") if figure.low else ""
+        off = format(deviation(figure, measured[figure.name]), "+.1%") if figure.low and known else ""
         mark = ("ok" if holds(figure, measured[figure.name]) else "OUT") if figure.bar else ""
-        rows.append((figure.name, span, value, f"{off} {mark}".strip(), figure.source))
+        rows.append((figure.name, span, value if known else "-", f"{off} {mark}".strip(), figure.source))
     return rows
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .flows import FlowTable
-from .packets import IPV4_PREFIX, PacketBatch
+from .packets import IPV4_PREFIX, PacketBatch, since_ns
 
 PROTOCOL_NAMES = {
     1: "ICMP",
@@ -55,7 +55,7 @@ class TimeBins:
             self.start_ns = int(time_ns[0])
         while int(time_ns[-1]) - self.start_ns >= self.width_ns * self.BINS:
             self._double()
-        where = (time_ns - self.start_ns) // self.width_ns
+        where = (since_ns(time_ns, self.start_ns) // np.uint64(self.width_ns)).astype(np.int64)
         self.packets += np.bincount(where, minlength=self.BINS)
         self.bytes += np.bincount(where, ip_bytes, self.BINS).astype(np.int64)
 
@@ -130,7 +130,7 @@ class TraceInfo:
                 "name": PROTOCOL_NAMES.get(int(number), f"protocol {number}"),
                 "packets": int(self.protocol_packets[number]),
                 "packet_share": float(self.protocol_packets[number] / self.packets),
-                "byte_share": float(self.protocol_bytes[number] / self.bytes),
+                "byte_share": float(self.protocol_bytes[number] / self.bytes) if self.bytes else None,
             }
             for number in order
             if self.protocol_packets[number]

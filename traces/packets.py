@@ -100,6 +100,11 @@ def concatenate(batches: list[PacketBatch]) -> PacketBatch:
     return PacketBatch(*(np.concatenate(parts) for parts in zip(*(b.columns() for b in batches), strict=True)))
 
 
+def since_ns(time_ns: NDArray[np.int64], start_ns: int) -> NDArray[np.uint64]:
+    """Return how long after `start_ns` times are, none of which is earlier: no two 64-bit times are too far apart."""
+    return time_ns.astype(np.uint64) - np.uint64(start_ns % 2**64)
+
+
 def address_words(text: str) -> tuple[int, int]:
     """Turn '192.0.2.1' or '2001:db8::1' into the (high, low) words of the layout."""
     address = ipaddress.ip_address(text)

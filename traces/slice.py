@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import SpecError, TraceError
-from .packets import PacketBatch
+from .packets import PacketBatch, since_ns
+
+LATEST_NS = int(np.iinfo(np.int64).max)
 
 
 @dataclass(frozen=True)
@@ -62,18 +64,25 @@ def cut(batches: Iterable[PacketBatch], what: Cut) -> Iterator[PacketBatch]:
 
 def _rows(batch: PacketBatch, what: Cut, trace_start_ns: int, seen: int) -> tuple[int, int]:
     """Return the half-open range of a batch's packets that the slice takes."""
-    from_row = int(np.searchsorted(batch.time_ns, trace_start_ns + round(what.start_s * 1e9)))
+    from_row = _first_row(batch, trace_start_ns, what.start_s)
     to_row = len(batch)
     if what.end_s is not None:
-        to_row = int(np.searchsorted(batch.time_ns, trace_start_ns + round(what.end_s * 1e9)))
+        to_row = _first_row(batch, trace_start_ns, what.end_s)
     if what.end_packet is not None:
         to_row = min(to_row, what.end_packet - seen)
     return max(from_row, what.first_packet - seen), to_row
 
 
+def _first_row(batch: PacketBatch, trace_start_ns: int, second: float) -> int:
+    """Return the row of the first packet that is not before a second of the trace."""
+    at_ns = trace_start_ns + round(second * 1e9)
+    return int(np.searchsorted(batch.time_ns, at_ns)) if at_ns <= LATEST_NS else len(batch)
+
+
 def _stretched(batch: PacketBatch, start_ns: int, factor: float) -> PacketBatch:
     with np.errstate(over="ignore"):  # what is more than any number is refused below
-        gaps_ns = np.rint((batch.time_ns - start_ns) * factor)
-    if gaps_ns[-1] >= float(np.iinfo(np.int64).max - start_ns):
+        gaps_ns = np.rint(since_ns(batch.time_ns, start_ns) * factor)
+    if gaps_ns[-1] >= float(LATEST_NS - start_ns):
         raise TraceError(f"stretched by {factor:g}, the trace ends after the last time that can be written")
-    return replace(batch, time_ns=start_ns + gaps_ns.astype(np.int64))
+    stretched_ns = gaps_ns.astype(np.uint64) + np.uint64(start_ns % 2**64)  # modulo 2**64, so the sign comes out right
+    return replace(batch, time_ns=stretched_ns.astype(np.int64))

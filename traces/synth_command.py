@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
@@ -103,7 +104,8 @@ def calibrate(options: SynthOptions, as_json: bool) -> int:
     names = ("figure", "published", "synthetic", "deviation", "source")
     rows = [dict(zip(names, row, strict=True)) for row in table(measured)]
     if as_json:
-        print(json.dumps({"measured": measured, "rows": rows, "within": within(measured)}, indent=2))
+        figures = {name: None if math.isnan(value) else value for name, value in measured.items()}
+        print(json.dumps({"measured": figures, "rows": rows, "within": within(measured)}, indent=2))
     else:
         show(names, rows)
     return 0 if within(measured) else 1
