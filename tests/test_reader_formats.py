@@ -113,7 +113,8 @@ def test_long_unknown_blocks_are_jumped_over(tmp_path: Path) -> None:
         assert trace.bytes_read == len(file.data)
     packets, message, _ = read_until_damage(write(path, file.data[: 3 << 20]))
     assert len(packets) == 1
-    assert f"ends at byte {3 << 20}" in message
+    begin = len(Pcapng().section().interface(101).packet(udp(), 1).data)
+    assert f"ends at byte {3 << 20}, within the block that begins at byte {begin};" in message
 
 
 def test_scapy_writes_what_we_read(tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ class PcapngFile:
         self._interfaces: NDArray[np.uint64] = np.zeros((4, INTERFACE_FIELDS), np.uint64)
         self._link_types: list[int] = []
         self._last_ns = 0
+        self._long_block = 0
+        """Where the last block that was jumped over begins."""
         self._section()
 
     def fill(self, rows: Rows) -> bool:
@@ -58,6 +60,9 @@ class PcapngFile:
                 self._section()
             elif reason == why.INTERFACE:
                 self._interface()
+            elif reason == why.LONG:
+                self._long_block = window.offset
+                window.position += self._number(4, 4)
             elif reason >= why.BAD_LENGTH:
                 self._refuse(reason)
             elif not window.advance():
@@ -157,9 +162,10 @@ class PcapngFile:
 
     def _cut_off(self) -> TraceError:
         window = self._window
+        begin = self._long_block if window.position > window.end else window.offset
         return TraceError(
             f"{window.name}: the file ends at byte {window.read_bytes}, within the block that begins at byte "
-            f"{window.offset}; everything before it was read"
+            f"{begin}; everything before it was read"
         )
 
     def _refuse(self, reason: int) -> NoReturn:

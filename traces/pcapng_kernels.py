@@ -13,13 +13,14 @@ from .header_kernels import decode_packet
     NEED_MORE,
     SECTION,
     INTERFACE,
+    LONG,
     BAD_LENGTH,
     BAD_TRAILER,
     NO_INTERFACE,
     BAD_CAPTURE,
     BAD_TIME,
     BAD_LINK,
-) = range(10)
+) = range(11)
 """Why the loop stopped; from BAD_LENGTH on the file is damaged or cannot be read."""
 
 LINK, SNAP_BYTES, MULTIPLIER, DIVISOR, SHIFT, MOST_TICKS, OFFSET_NS, INTERFACE_FIELDS = range(8)
@@ -57,9 +58,8 @@ def decode_pcapng(
     """Write the packets of data[position:end] to the rows from `at` on, until the rows or the bytes run out.
 
     `interfaces` has a row for each of the `known` interfaces of the section. A block that carries a packet or
-    an interface and has more than `most_bytes` bytes is damage; others may be longer and are jumped over, to
-    a position behind `end` where need be. A simple packet has no time: it gets that of the packet before it,
-    `last_ns` at first.
+    an interface and has more than `most_bytes` bytes is damage; others may be longer, and are left to the caller
+    to jump over. A simple packet has no time: it gets that of the packet before it, `last_ns` at first.
 
     Returns (why it stopped, position, next free row, time of the last packet).
     """
@@ -86,8 +86,8 @@ def decode_pcapng(
             break
         following = position + length
         if length > most_bytes:
-            position = following
-            continue
+            why = LONG
+            break
         if following > end:
             why = NEED_MORE
             break
