@@ -6,8 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from array import array
 from collections.abc import Callable
+from fcntl import ioctl
+from functools import partial
 from pathlib import Path
+from termios import FIONREAD
 from typing import Any, ClassVar
 
 import mozart
@@ -103,6 +107,8 @@ def test_bad_usage_ends_with_2_and_says_how_it_is_used(arguments, capsys):
         ("convert {trace} {folder}/out.pcapng", "no format has this suffix; there are .pcap, "),
         ("convert {trace} {folder}/none/out.pcap", "there is no folder"),
         ("convert {trace} {trace}", "exists; give --force"),
+        (f"info {'n' * 300}.pcap", "n.pcap: cannot open the trace: File name too long"),
+        (f"convert {{trace}} {{folder}}/{'n' * 300}.pcap", "n.pcap: cannot be written: File name too long"),
         ("convert {trace} {folder}", "is a folder"),
         (
             "slice {trace} {folder}/out.pcap --start 5 --end 2",
@@ -188,6 +194,31 @@ def test_info_stopped_by_ctrl_c_shows_what_was_read(monkeypatch, capsys):
     assert run("trace", "info", "x", "--json") == 130
     report = json.loads(capsys.readouterr().out)
     assert (report["packets"], report["skipped"], report["complete"]) == (3, {"not_ip": 4}, False)
+
+
+def test_ctrl_c_on_a_pipe_shows_what_came_through_it(trace):
+    with subprocess.Popen(
+        [*MOZART, "trace", "info", "-", "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(trace.read_bytes())
+        process.stdin.flush()
+        wait_until(partial(is_empty, process.stdin.fileno()), "the pipe to be empty")
+        process.send_signal(signal.SIGINT)
+        report = json.load(process.stdout)
+        process.wait()
+    assert (report["packets"], report["complete"], process.returncode) == (len(all_packets(trace)), False, 130)
+
+
+def is_empty(pipe: int) -> bool:
+    waiting = array("i", [1])
+    ioctl(pipe, FIONREAD, waiting)
+    return not waiting[0]
+
+
+def all_packets(path):
+    with read(path) as found:
+        return concatenate([batch.copy() for batch in found])
 
 
 def test_slice_by_time_by_packets_and_stretched(trace, tmp_path, capsys):

@@ -53,9 +53,14 @@ def open_writer(path: str) -> PcapWriter | ParquetWriter:
 
 def check_output(path: str, force: bool) -> None:
     """Refuse, with SpecError, a name that cannot be written, has no format's suffix, or is taken."""
-    if path == "-":
-        return
-    place = Path(path)
+    if path != "-":
+        try:
+            _check_place(path, Path(path), force)
+        except OSError as error:
+            raise SpecError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _check_place(path: str, place: Path, force: bool) -> None:
     if place.is_dir():
         raise SpecError(f"{path}: is a folder; name a file in it")
     if place.exists() and not place.is_file():

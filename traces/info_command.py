@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .formats import open_trace
@@ -11,6 +15,9 @@ from .progress import say, watched
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from .parquet import ParquetReader
+    from .reader import TraceReader
 
 SHOWN_QUANTILES = ("p10", "p50", "p90", "p99", "p99.9")
 
@@ -44,12 +51,14 @@ def run(args: argparse.Namespace) -> int:
 
     info = TraceInfo()
     stopped: BaseException | None = None
-    with open_trace(args.file, buffers=BUFFERS) as trace:
+    with open_trace(args.file, buffers=BUFFERS) as trace, closed_by_ctrl_c(trace) as closed:
         try:
             for batch in watched(ahead(trace), "read"):
                 info.add(batch)
         except (TraceError, KeyboardInterrupt) as error:
             stopped = error
+        if closed.is_set():
+            stopped = KeyboardInterrupt()
         report = info.report(trace.skipped, trace.reordered)
     if stopped is not None and not info.packets:
         raise stopped
@@ -63,6 +72,32 @@ def run(args: argparse.Namespace) -> int:
     if stopped is not None:
         raise stopped
     return 0
+
+
+@contextmanager
+def closed_by_ctrl_c(trace: TraceReader | ParquetReader) -> Iterator[threading.Event]:
+    """Close a capture at the first Ctrl-C, so that it ends with what has come; yield an event that is set then.
+
+    A pipe may have given less than a batch, and give nothing more. The second Ctrl-C interrupts as usual.
+    """
+    from .reader import TraceReader
+
+    closed = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+    if not isinstance(trace, TraceReader) or before is not signal.default_int_handler:
+        yield closed
+        return
+
+    def handle(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        closed.set()
+        trace.close()
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield closed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def show(report: dict[str, Any], as_json: bool) -> None:

@@ -46,7 +46,7 @@ def expand(paths: tuple[str | Path, ...]) -> list[str]:
         raise TraceError("no trace given: name one or more pcap or pcapng files, or - for standard input")
     names: list[str] = []
     for path in map(str, paths):
-        if path == "-" or Path(path).exists():
+        if path == "-" or _exists(path):
             names.append(path)
         elif glob.has_magic(path):
             found = sorted(glob.glob(path))  # noqa: PTH207 - Path.glob refuses absolute patterns
@@ -56,6 +56,14 @@ def expand(paths: tuple[str | Path, ...]) -> list[str]:
         else:
             raise TraceError(f"{path}: there is no such file")
     return names
+
+
+def _exists(path: str) -> bool:
+    """Say whether a file is there; raise TraceError where nobody may look, or no file can have such a name."""
+    try:
+        return Path(path).exists()
+    except OSError as error:
+        raise TraceError(f"{path}: cannot open the trace: {error.strerror}") from error
 
 
 class TraceReader:
@@ -141,7 +149,7 @@ class TraceReader:
                 self._window = window = Window(path, self._block_bytes)
                 if self._closed:  # by another thread, which may not have seen this window
                     self._close_file()
-                    return
+                    break
                 file = _open(window)
                 while file.fill(self._rows):
                     yield from self._rows.give()
