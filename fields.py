@@ -30,7 +30,8 @@ class Field:
     item and is kept as a tuple of items that differ. `choices` are the words allowed: instead of any text
     where the type is str, besides the values of the type elsewhere. `above` and `below` are bounds that the
     value may not reach. `percent` also takes "2%" for 0.02. `pattern` is what a text (or each item) must
-    match, and `form` says so in words. A field whose default is None may be null.
+    match, and `form` says so in words, as it does for numbers that must be multiples of `multiple_of`. A field
+    whose default is None may be null.
     """
 
     type: Any
@@ -45,6 +46,7 @@ class Field:
     percent: bool = False
     pattern: str = ""
     form: str = ""
+    multiple_of: int = 1
 
     def __post_init__(self) -> None:
         if self.type not in NOUNS and self.type not in ITEMS:
@@ -113,6 +115,7 @@ class Field:
             and (self.maximum is None or value <= self.maximum)
             and (self.above is None or value > self.above)
             and (self.below is None or value < self.below)
+            and (self.multiple_of == 1 or value % self.multiple_of == 0)
         )
 
     def _bounds(self, each: bool) -> str:

@@ -200,7 +200,7 @@ def test_devices_are_named_as_in_mininet(hosts: tuple[str, ...], switches: tuple
         ("line,n=0", "line: n must be a whole number from 1 to 1,024, not 0"),
         ("line,latency_ms=-1", "latency_ms must be a number of at least 0 \\(ms\\), not -1"),
         ("leaf-spine,leaves=four", "leaves must be a whole number .*, not 'four'"),
-        ("fattree,k=3", "k must be an even number, not 3"),
+        ("fattree,k=3", "k must be an even number from 2 to 16, not 3"),
         ("nowhere.json", "nowhere.json: cannot be read"),
         ("nowhere.graphml", "nowhere.graphml: cannot be read"),
     ],

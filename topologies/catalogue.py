@@ -36,7 +36,7 @@ PARAMETERS: dict[str, dict[str, Field]] = {
         **_link_fields(DATA_CENTRE_MS, DATA_CENTRE_MBPS),
     },
     "fattree": {
-        "k": Field(int, "ports of each switch, an even number", 4, minimum=2, maximum=16),
+        "k": Field(int, "ports of each switch", 4, minimum=2, maximum=16, form="an even number", multiple_of=2),
         **_link_fields(DATA_CENTRE_MS, DATA_CENTRE_MBPS),
     },
     "line": {
@@ -110,6 +110,4 @@ def _checked(name: str, table: Mapping[str, Field], given: Mapping[str, Any], re
                 values[key] = field.read(given[key]) if key in read else field.check(given[key])
         except ValueError as error:
             raise TopologyError(f"topology {name}: {key} {error}") from None
-    if name == "fattree" and values["k"] % 2:
-        raise TopologyError(f"topology fattree: k must be an even number, not {values['k']}")
     return values
