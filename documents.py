@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import SpecError
@@ -31,6 +31,23 @@ class Node:
         if isinstance(self.value, dict):
             return {key: node.plain() for key, node in self.value.items()}
         return [node.plain() for node in self.value] if isinstance(self.value, list) else self.value
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the values of a document stood: what it is called, and the line of each path ('tasks[0].selector.at').
+
+    In Python objects values have paths and no lines.
+    """
+
+    source: str = "task file"
+    lines: Mapping[str, int | None] = field(default_factory=dict)
+
+    def line(self, path: str) -> int | None:
+        """Return the line of a value, or that of the nearest table around it; None where no line is known."""
+        while path and path not in self.lines:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self.lines.get(path)
 
 
 class Problems:
@@ -61,6 +78,17 @@ class Section:
         self.is_table = node.value is None or isinstance(node.value, dict)
         if not self.is_table:
             problems.add(node.line, node.path, f"must be a table of keys{known}, not {show(node.plain())}")
+
+    def places(self) -> Places:
+        """Return where the values of this table stand."""
+        lines: dict[str, int | None] = {}
+        nodes = list(self.nodes.values())
+        while nodes:
+            node = nodes.pop()
+            lines[node.path] = node.line
+            if isinstance(node.value, dict | list):
+                nodes.extend(node.value.values() if isinstance(node.value, dict) else node.value)
+        return Places(self.problems.source, lines)
 
     def __contains__(self, key: str) -> bool:
         return key in self.nodes

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .documents import Section, read_python, read_yaml
+from .documents import Places, Section, read_python, read_yaml
 from .errors import SpecError
 from .fields import Field, declared, fields_of, scalar, show, suggestion
 
@@ -229,7 +229,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Spec:
-    """A whole task file. `loss` is the probability of a drop by link ('s3-s6', the lower name first)."""
+    """A whole task file. `loss` is the probability of a drop by link ('s3-s6', the lower name first).
+
+    `places` says where its values stood, for messages; it is no part of what the spec says.
+    """
 
     topology: TopologySpec
     tasks: tuple[Task, ...]
@@ -238,6 +241,7 @@ class Spec:
     sampling: Sampling = Sampling()
     loss: Mapping[str, float] = field(default_factory=dict)
     seed: int = declared(Field(int, "of all that is random in a run", 1, minimum=0, maximum=2**63 - 1))
+    places: Places = field(default=Places(), compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the effective spec, defaults included, as a task file has it; it loads to an equal Spec."""
@@ -352,6 +356,7 @@ def _read(top: Section, folder: Path, names: _Names) -> Spec:
         sampling=_declared(top.section("sampling", fields_of(Sampling)), Sampling),
         loss=_loss(top.section("loss")),
         tasks=tuple(_task(section, names) for section in tasks),
+        places=top.places(),
         **top.values(fields_of(Spec)),
     )
     _refuse_repeated_names(tasks, spec.tasks)

@@ -15,17 +15,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check a task file, down to the channels that its tasks need on its topology."""
     from ..replay.channels import Channels
-    from ..replay.routes import Routes, link_drops
-    from ..replay.tags import allot
+    from ..replay.meaning import codes_of, network_of
+    from ..replay.placed import place_tasks
+    from ..replay.routes import Routes
+    from ..replay.tags import CODES
     from ..replay.vocabulary import load
-    from ..topologies.catalogue import load as load_topology
 
     spec = load(args.spec)
-    topology = load_topology(spec.topology.name, **spec.topology.options)
+    topology = network_of(spec)
     routes = Routes(topology, spec.topology.ecmp)
-    link_drops(routes, spec.loss)
     channels = [Channels(task, routes) for task in spec.tasks]
-    codes = allot(channels, routes)
+    running = channels
+    if len(channels) > CODES:  # the codes may do or not, as it is placed which tasks run, and where
+        at = place_tasks(spec, topology).at
+        running = [Channels(task, routes, *at[task.name]) for task in spec.tasks if task.name in at]
+    codes = codes_of(spec, running, routes)
     if args.json:
         print(json.dumps({**spec.to_dict(), "tag_codes": codes}, indent=2))
         return 0

@@ -40,10 +40,12 @@ def run(args: argparse.Namespace) -> int:
 
     from ..live.report import tables, write_run
     from ..live.run import Options, live
+    from ..replay.meaning import network_of
     from ..replay.vocabulary import load
     from .replay import PLAIN_WIDTH, stopped_by_ctrl_c
 
     spec = load(args.spec)
+    network_of(spec)
     if args.trace:
         spec = with_(spec, traffic=with_(spec.traffic, trace=tuple(args.trace), synthetic=None, options={}))
     given = {

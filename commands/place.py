@@ -157,11 +157,11 @@ class _Source:
 
 def _spec_problem(path: str) -> tuple[Problem, Topology]:
     from ..placement.spec_problem import problem_from_spec
+    from ..replay.meaning import network_of
     from ..replay.vocabulary import load
-    from ..topologies.catalogue import load as load_topology
 
     spec = load(path)
-    topology = load_topology(spec.topology.name, **spec.topology.options)
+    topology = network_of(spec)
     return problem_from_spec(spec, topology), topology
 
 

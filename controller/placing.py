@@ -13,6 +13,7 @@ from ..placement.explain import explain
 from ..placement.problem import Problem
 from ..placement.spec_problem import place_of, problem_from_spec
 from ..replay.channels import Channels
+from ..replay.meaning import wrong_key
 from ..replay.routes import Routes
 from ..tasks import MonitorSpec, SelectorSpec, Spec, Task
 from .planned import Kept
@@ -92,11 +93,9 @@ def _with_devices(task: Task, cut_off: Collection[str]) -> Task:
 
 
 def _problem(spec: Spec, task: Task, routes: Routes) -> Problem:
-    if task.monitor.key not in (None, task.selector.key):
-        raise SpecError(
-            f"task {task.name}: monitor.key is {task.monitor.key} and selector.key is {task.selector.key}; "
-            "a monitor looks for the flows that its selector selects, so give both the same key"
-        )
+    wrong = wrong_key(task)
+    if wrong:
+        raise SpecError(f"task {task.name}: monitor.key {wrong}")
     return problem_from_spec(dataclasses.replace(spec, tasks=(task,)), routes.topology)
 
 

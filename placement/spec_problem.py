@@ -10,7 +10,7 @@ device, so of a list only the devices on a path are its candidates; monitors bes
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
 
@@ -18,7 +18,7 @@ from ..errors import PlacementError
 from ..tasks import MonitorSpec, SelectorSpec, Spec
 from ..tasks import Task as TaskSpec
 from ..topologies.roles import Role, RoutedPath, beside_path, on_path, routed_paths
-from ..topologies.topology import Topology
+from ..topologies.topology import Topology, first_of
 from .problem import Device, Module, Problem, Task
 
 HostPairs = Sequence[tuple[str, str]]
@@ -34,10 +34,16 @@ def problem_from_spec(spec: Spec, topology: Topology, pairs: HostPairs | None = 
     resources = spec.resources
     devices = [Device(host, 0.0, float(resources.host_cpu_percent)) for host in topology.hosts]
     devices += [Device(switch, float(resources.switch_memory_entries), 0.0) for switch in topology.switches]
-    used = list(pairs) if pairs is not None else list(permutations(topology.hosts, 2))
-    paths = [path for a, b in used for path in routed_paths(topology, a, b, spec.topology.ecmp)]
-    where = _Where(topology, paths, {d for path in paths for d in path.devices})
+    where = _where(spec, topology, pairs)
     return Problem(tuple(devices), topology.latency_ms, tuple(_task(task, where) for task in spec.tasks))
+
+
+def wrong_places(spec: Spec, topology: Topology) -> Iterator[tuple[int, str, str]]:
+    """Yield all that is wrong with where modules are to stand: a task's number, "selector" or "monitor", and what."""
+    where = _where(spec, topology)
+    for number, task in enumerate(spec.tasks):
+        for role, asks in (("selector", task.selector), ("monitor", task.monitor)):
+            yield from ((number, role, what) for what in _wrong(role, asks, where))
 
 
 def place_of(task: TaskSpec, placed: Mapping[str, str]) -> tuple[Role, Role]:
@@ -67,6 +73,12 @@ class _Where:
         return self.known[role]
 
 
+def _where(spec: Spec, topology: Topology, pairs: HostPairs | None = None) -> _Where:
+    used = list(pairs) if pairs is not None else list(permutations(topology.hosts, 2))
+    paths = [path for a, b in used for path in routed_paths(topology, a, b, spec.topology.ecmp)]
+    return _Where(topology, paths, {d for path in paths for d in path.devices})
+
+
 def _task(task: TaskSpec, where: _Where) -> Task:
     modules = [
         *_modules(f"task {task.name}", "selector", task.selector, where),
@@ -77,28 +89,44 @@ def _task(task: TaskSpec, where: _Where) -> Task:
 
 
 def _modules(task: str, role: str, asks: SelectorSpec | MonitorSpec, where: _Where) -> list[Module]:
-    name, here = where.topology.name, f"{task}: {role}"
+    wrong = list(_wrong(role, asks, where))
+    if wrong:
+        raise PlacementError(f"{task}: {role}: at: {'; '.join(wrong)}")
     if isinstance(asks.at, str):
-        devices = where.devices(asks.at)
-        if not devices:
+        return [_module(f"{role}-{d}", role, asks, (d,), where) for d in where.devices(asks.at)]
+    return [_module(role, role, asks, _candidates(role, asks.at, where), where)]
+
+
+def _candidates(role: str, devices: Sequence[str], where: _Where) -> tuple[str, ...]:
+    """Return those of the devices where the module can be: a selector sees nothing beside the paths."""
+    return tuple(d for d in devices if role == "monitor" or d in where.crossed)
+
+
+def _wrong(role: str, asks: SelectorSpec | MonitorSpec, where: _Where) -> Iterator[str]:
+    """Yield what is wrong with the devices, or the role, where a module is to stand."""
+    name = where.topology.name
+    if isinstance(asks.at, str):
+        if not where.devices(asks.at):
             more = "; the paths have no equal-cost alternatives (see topology.ecmp)" if "ecmp" in asks.at else ""
-            raise PlacementError(f"{task}: no path of {name} has a device for the {role} at {asks.at}{more}")
-        return [_module(here, f"{role}-{d}", role, asks, (d,), where) for d in devices]
-    unknown = [d for d in asks.at if d not in where.topology.index]
+            yield f"no path of {name} has a device for the {role} at {asks.at}{more}"
+        return
+    there = where.topology.index
+    unknown = [d for d in asks.at if d not in there]
     if unknown:
-        raise PlacementError(f"{here}: at: {name} has no device {', '.join(unknown)}")
-    candidates = tuple(d for d in asks.at if role == "monitor" or d in where.crossed)
-    if not candidates:
-        raise PlacementError(f"{here}: at: no path of {name} crosses {', '.join(asks.at)}")
-    return [_module(here, role, role, asks, candidates, where)]
+        devices = f"{first_of(where.topology.switches)}, {first_of(where.topology.hosts)}"
+        yield f"{name} has no device {', '.join(unknown)}; it has {devices}"
+    known = [d for d in asks.at if d in there]
+    candidates = _candidates(role, known, where)
+    if known and not candidates:
+        yield f"no path of {name} crosses {', '.join(known)}"
+    mixed = [*candidates, *unknown]
+    if len({d[0] for d in mixed}) > 1:  # h or s
+        yield f"{', '.join(mixed)}: candidates are all hosts or all switches, not both"
 
 
 def _module(
-    here: str, name: str, role: str, asks: SelectorSpec | MonitorSpec, candidates: tuple[str, ...], where: _Where
+    name: str, role: str, asks: SelectorSpec | MonitorSpec, candidates: tuple[str, ...], where: _Where
 ) -> Module:
-    """Return the module with these candidates. Raises PlacementError where they are hosts and switches mixed."""
-    hosts = [d for d in candidates if d in where.topology.hosts]
-    if hosts and len(hosts) < len(candidates):
-        raise PlacementError(f"{here}: at: {', '.join(candidates)}: candidates are all hosts or all switches, not both")
-    entries = float(asks.memory_entries) if role == "monitor" and not hosts else 0.0
-    return Module(name, role, entries, float(asks.cpu_percent) if hosts else 0.0, candidates)
+    on_hosts = candidates[0] in where.topology.hosts
+    entries = float(asks.memory_entries) if role == "monitor" and not on_hosts else 0.0
+    return Module(name, role, entries, float(asks.cpu_percent) if on_hosts else 0.0, candidates)

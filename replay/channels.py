@@ -154,8 +154,9 @@ class Channels:
             ("selector", self.selector_at, self.selectors), ("monitor", self.monitor_at, self.monitors)
         ):  # fmt: skip
             if not devices:
+                named = at if isinstance(at, str) else ", ".join(at)
                 raise SpecError(
-                    f"task {self.task.name}: no path of {topology} has a device for the {what} at {at}"
+                    f"task {self.task.name}: no path of {topology} has a device for the {what} at {named}"
                     + ("; the paths have no equal-cost alternatives (see topology.ecmp)" if "ecmp" in str(at) else "")
                 )
 

@@ -111,7 +111,7 @@ def link_drops(routes: Routes, loss: Mapping[str, float]) -> Drops:
         a, _, b = name.partition("-")
         if not any({a, b} == {link.a, link.b} for link in topology.links):
             links = ", ".join(link.name for link in topology.links if link.a[0] == link.b[0])
-            raise SpecError(f"--loss names the link {name}, and {topology.name} has no such link; it has {links}")
+            raise SpecError(f"loss names the link {name}, and {topology.name} has no such link; it has {links}")
         chance[frozenset((a, b))] = probability
     start, chances, cuts, trips = [0], [], [], []
     for p, route in enumerate(routes.all[: routes.whole]):

@@ -20,7 +20,6 @@ from ..monitors.modes import MODES
 from ..placement.algorithms import DEFAULT
 from ..selectors.selection import MAX_DELAYS
 from ..tasks import MonitorSpec, Sampling, SelectorSpec, Spec, Task
-from ..topologies.catalogue import load as load_topology
 from ..topologies.topology import Topology
 from ..traces.ahead import ahead
 from ..traces.formats import open_trace
@@ -33,10 +32,12 @@ from .channels import Channels
 from .feed import BATCH_PACKETS, BUFFERS, EpochEnd, Feed, needs_of
 from .flow_count import FlowCount
 from .link_loads import LinkLoads
+from .meaning import codes_of, network_of
 from .outcome import Setting
 from .placed import Placed, place_tasks
 from .result import Result
 from .routes import Routes, link_drops
+from .tags import CODES
 from .taken import Taken
 from .task_replay import TaskReplay
 from .vocabulary import load
@@ -79,8 +80,9 @@ def replay(
     detection_delay_ms = several("detection_delay_ms", detection_delay_ms, delay, MAX_DELAYS)
     probability = one("probability", probability, fields_of(Sampling)["probability"])
     seed = one("seed", seed, fields_of(Spec)["seed"])
-    plan = _effective(spec if isinstance(spec, Spec) else load(spec), trace, losses(loss), probability, seed)
-    topology = load_topology(plan.topology.name, **plan.topology.options)
+    spec = spec if isinstance(spec, Spec) else load(spec)
+    plan = _effective(spec, trace, losses(loss), probability, seed)
+    topology = network_of(spec)  # what stands in for a part of the task file does not make that part right
     modes = _known_modes(tuple(MODES) if mode is None else mode)
     placed = place_tasks(plan, topology, algorithm)
     routes = Routes(topology, plan.topology.ecmp)
@@ -127,14 +129,19 @@ def _task_replays(
     delays_ms: Sequence[float] | None,
 ) -> list[TaskReplay]:
     """Return the tasks that were placed, ready to take packets; what is random follows from a task's number."""
+    channels = {
+        task.name: Channels(task, routes, *placed.at[task.name]) for task in plan.tasks if task.name in placed.at
+    }
+    if len(channels) > CODES:  # fewer tasks have a code each
+        codes_of(plan, list(channels.values()), routes)
     return [
         TaskReplay(
-            task, Channels(task, routes, *placed.at[task.name]), routes, plan.sampling,
+            task, channels[task.name], routes, plan.sampling,
             _settings(task, plan, modes, memory), delays_ms or (task.selector.detection_delay_ms,), plan.loss,
             plan.seed * 1_000_003 + number,
         )
         for number, task in enumerate(plan.tasks)
-        if task.name in placed.at
+        if task.name in channels
     ]  # fmt: skip
 
 

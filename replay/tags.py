@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import SpecError
 from ..topologies.roles import on_path
 from .channels import NOWHERE, Channels
 from .routes import Routes
@@ -34,7 +33,7 @@ def tagged_links(channels: Channels, routes: Routes) -> frozenset[tuple[str, str
 
 
 def allot(channels: Sequence[Channels], routes: Routes) -> dict[str, int]:
-    """Give every task that tags a code from 1 on; raises SpecError, naming the tasks, where there are too few codes."""
+    """Give every task that tags a code from 1 on. There are no codes above `CODES`: a task that has one cannot tag."""
     links = {c.task.name: tagged_links(c, routes) for c in channels}
     tagging = {name: on for name, on in links.items() if on}
     meets = {a: {b for b in tagging if b != a and tagging[a] & tagging[b]} for a in tagging}
@@ -42,10 +41,4 @@ def allot(channels: Sequence[Channels], routes: Routes) -> dict[str, int]:
     for name in sorted(tagging, key=lambda n: (-len(meets[n]), n)):
         taken = {codes[other] for other in meets[name] if other in codes}
         codes[name] = next(code for code in range(1, len(tagging) + 2) if code not in taken)
-    refused = sorted(name for name, code in codes.items() if code > CODES)
-    if refused:
-        raise SpecError(
-            f"there are {CODES} tag codes and more tasks than that meet on a link; without a code: "
-            f"{', '.join(refused)}. Remove tasks, or place them where their packets do not meet"
-        )
     return codes

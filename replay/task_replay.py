@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import SpecError
 from ..monitors import table_kernels as tk
 from ..monitors.measures import MEASURES
 from ..monitors.modes import MODES
@@ -78,11 +77,6 @@ class TaskReplay:
         loss: Mapping[str, float],
         seed: int,
     ) -> None:
-        if task.monitor.key not in (None, task.selector.key):
-            raise SpecError(
-                f"task {task.name}: monitor.key is {task.monitor.key} and selector.key is {task.selector.key}; "
-                "a monitor looks for the flows that its selector selects, so give both the same key"
-            )
         self.task, self.channels, self.routes, self.seed = task, channels, routes, seed
         self.key_kind = task.selector.key
         self.settings, self.delays_ms = settings, tuple(delays_ms)

@@ -109,7 +109,7 @@ def test_nothing_reaches_packets_outside_the_network() -> None:
     [
         ("ecmp-switch", "path-switches", "device for the selector at ecmp-switch; the paths have no equal-cost"),
         ("source-host", "ecmp-peers", "device for the monitor at ecmp-peers"),
-        (["s9"], "path-switches", "no path of line has a device for the selector at"),
+        (["s9"], "path-switches", "no path of line has a device for the selector at s9$"),
     ],
 )
 def test_a_task_without_a_device_is_refused(selector_at: Any, monitor_at: Any, message: str) -> None:

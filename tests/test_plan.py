@@ -188,7 +188,7 @@ def test_tasks_that_cannot_run_are_refused_with_the_reason() -> None:
     reasons = {refusal["task"]: refusal["reason"] for refusal in plan.refused}
     assert len(plan.placement) == 1 and len(reasons) == 4
     assert "no device s9" in reasons["nowhere"] and "not both" in reasons["mixed"]
-    assert "give both the same key" in reasons["keys"]
+    assert "monitor.key must be five-tuple as selector.key is" in reasons["keys"]
     (full,) = {"good", "greedy"} - plan.placement.keys()
     assert "500 more entries of memory on s2" in reasons[full]
 

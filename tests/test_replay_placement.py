@@ -127,12 +127,14 @@ def test_nothing_that_fits_is_a_result_too(tmp_path: Path) -> None:
 def test_wrong_input_is_named() -> None:
     with pytest.raises(PlacementError, match="no algorithm 'magic'; there are priced"):
         replayed(world(task("a")), algorithm="magic")
-    with pytest.raises(SpecError, match="task a: selector: at: b4 has no device s99"):
+    with pytest.raises(SpecError, match=r"tasks\[0\].selector.at: b4 has no device s99"):
         replayed(world(task("a", ["s99"])))
-    with pytest.raises(SpecError, match="task a: monitor: at: s1, h2: candidates are all hosts or all switches"):
+    with pytest.raises(SpecError, match=r"tasks\[0\].monitor.at: s1, h2: candidates are all hosts or all switches"):
         replayed(world(task("a", monitor_at=["s1", "h2"])))
     line = {**world(task("a", "ecmp-switch", "ecmp-peers")), "topology": {"name": "line"}}
-    with pytest.raises(SpecError, match=r"task a: no path of line has a device for the selector at ecmp-switch; .*"):
+    with pytest.raises(
+        SpecError, match=r"tasks\[0\].selector.at: no path of line has a device for the selector at ecmp-switch; .*"
+    ):
         replayed(line)
 
 

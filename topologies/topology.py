@@ -97,7 +97,7 @@ class Topology:
     def switch_of(self, host: str) -> str:
         """Return the switch that a host is attached to."""
         if host not in self._switch_by_host:
-            raise TopologyError(f"topology {self.name} has no host {host!r}; hosts are {_first_of(self.hosts)}")
+            raise TopologyError(f"topology {self.name} has no host {host!r}; hosts are {first_of(self.hosts)}")
         return self._switch_by_host[host]
 
     def link(self, a: str, b: str) -> Link:
@@ -106,7 +106,7 @@ class Topology:
             if found is not None:
                 return found
         names = [x.name for x in self.links]
-        raise TopologyError(f"topology {self.name} has no link {a}-{b}; links are {_first_of(names, 30)}")
+        raise TopologyError(f"topology {self.name} has no link {a}-{b}; links are {first_of(names, 30)}")
 
     def paths(self, src: str, dst: str, ecmp: str | float = "hops") -> tuple[tuple[str, ...], ...]:
         """Return the equal-cost paths from one device to another: tuples of device names, ends included.
@@ -120,7 +120,7 @@ class Topology:
         for device in (src, dst):
             if device not in self.index:
                 raise TopologyError(
-                    f"topology {self.name} has no device {device!r}; devices are {_first_of(self.devices)}"
+                    f"topology {self.name} has no device {device!r}; devices are {first_of(self.devices)}"
                 )
         if src == dst:
             return ((src,),)
@@ -188,7 +188,8 @@ def with_hosts(switches: tuple[str, ...], each: int = 1) -> tuple[tuple[str, ...
     return hosts, tuple(Link(host, switches[i // each], HOST_LINK_MS, HOST_LINK_MBPS) for i, host in enumerate(hosts))
 
 
-def _first_of(names: tuple[str, ...] | list[str], count: int = 12) -> str:
+def first_of(names: tuple[str, ...] | list[str], count: int = 12) -> str:
+    """Return the first names with commas between, and how many more there are."""
     rest = len(names) - count
     return ", ".join(names[:count]) + (f" and {rest} more" if rest > 0 else "")
 
@@ -255,5 +256,5 @@ def _check_connected(topology: Topology) -> None:
     lost = [device for i, device in enumerate(topology.devices) if i not in reached]
     if lost:
         raise TopologyError(
-            f"topology {topology.name} is not connected: no path from {topology.switches[0]} to {_first_of(lost)}"
+            f"topology {topology.name} is not connected: no path from {topology.switches[0]} to {first_of(lost)}"
         )
