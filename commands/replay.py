@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..fields import Field
+    from ..replay.result import Result
 
 PLAIN_WIDTH = 170
 """Columns of the tables where standard output is no terminal."""
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from ..errors import SpecError
     from ..fields import fields_of
     from ..placement.algorithms import DEFAULT
-    from ..replay.report import check_folder, tables, write_run
+    from ..replay.report import check_folder
     from ..replay.run import replay
     from ..replay.vocabulary import load
     from ..tasks import MonitorSpec, Sampling, SelectorSpec, Spec, parse_loss
@@ -91,20 +92,30 @@ def run(args: argparse.Namespace) -> int:
         raise result.error
     if result.interrupted and not result.trace["packets"]:
         raise KeyboardInterrupt
-    written = write_run(result, args.out) if args.out else []  # first: who reads standard output may have left
-    if args.json:
-        print(json.dumps(result.to_dict(), indent=2))
-    else:
-        _show(tables(result))
-    sys.stdout.flush()
-    for path in written:
-        print(f"mozart: wrote {path}", file=sys.stderr)
+    _give_out(result, args.out, args.json)
     if result.interrupted:
         print("mozart: stopped by Ctrl-C; this is what was replayed until then", file=sys.stderr)
         return 130
     if result.error:
         raise result.error
     return 0
+
+
+def _give_out(result: Result, folder: str | None, as_json: bool) -> None:
+    """Write the run folder, then show the result: who reads standard output may leave before its end.
+
+    It is shown also where the folder cannot be written.
+    """
+    from ..replay.report import tables, write_run
+
+    try:
+        for path in write_run(result, folder) if folder else []:
+            print(f"mozart: wrote {path}", file=sys.stderr)
+    finally:
+        if as_json:
+            print(json.dumps(result.to_dict(), indent=2))
+        else:
+            _show(tables(result))
 
 
 def _show(tables: list[Any]) -> None:

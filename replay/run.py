@@ -202,7 +202,7 @@ def _effective(
 
 
 def _known_modes(modes: str | Sequence[str]) -> tuple[str, ...]:
-    modes = (modes,) if isinstance(modes, str) else tuple(name.strip() for name in modes)
+    modes = (modes,) if isinstance(modes, str) else tuple(str(name).strip() for name in modes)
     if not modes:
         raise SpecError(f"no mode is given; there are {', '.join(MODES)}")
     for name in modes:

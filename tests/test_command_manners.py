@@ -119,6 +119,15 @@ def test_a_run_folder_stays_where_nobody_reads_standard_output(spec: Path, tmp_p
     assert json.loads((out / "run.json").read_text())["rows"]
 
 
+def test_a_run_that_cannot_be_written_is_shown(spec: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run" / "rows.csv").mkdir(parents=True)
+    assert run("replay", spec, "--mode", "tag", "--out", tmp_path / "run") == 2
+    shown = capsys.readouterr()
+    assert "not captured, %" in shown.out
+    assert "the run cannot be written there" in shown.err
+    assert "None" not in shown.err
+
+
 def test_many_memory_sizes_fit_a_terminal(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sizes = [2**i for i in range(4, 16)]
     shown = replay(spec, memory=sizes)
