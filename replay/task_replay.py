@@ -23,7 +23,7 @@ from ..traces.packets import PacketBatch
 from . import route_kernels
 from .channels import NOWHERE, Channels
 from .crossings import Messages, Room, Routed, crossings
-from .locate import LinkLoss, compare, hops_between, learn_truth, located
+from .locate import Hop, LinkLoss, compare, hops_between, learn_truth, located
 from .outcome import Outcome, Setting
 from .routes import Routes
 from .streams import After, Streams
@@ -110,8 +110,10 @@ class TaskReplay:
         by_link = {frozenset(name.split("-")): chance for name, chance in loss.items()}
         self.link_chance = [by_link.get(frozenset((link.a, link.b)), 0.0) for link in links]
         self.locates = bool(loss) and self.key_kind == "five-tuple" and self.task.selector.event == "loss"
-        reached = [self.channels.tagged_on(route) for route in range(self.routes.whole)]
-        self.hops = hops_between(self.channels.monitors, self.routes, self.link_number, reached)
+        self.hops: list[Hop] = []
+        if self.locates:
+            reached = [self.channels.tagged_on(route) for route in range(self.routes.whole)]
+            self.hops = hops_between(self.channels.monitors, self.routes, self.link_number, reached)
         self.link_loss = [[LinkLoss(len(links)) for _ in self.settings] for _ in self.delays_ms]
 
     def take(self, batch: Prepared) -> list[Job]:
@@ -151,8 +153,8 @@ class TaskReplay:
         if selections:
             # the selector does not know that a link will drop the packet: its messages go to all of the path
             routes = self.routes.path_number[route[[s.row for s in selections]]]
+            hold_ns, keys = self.selections.hold_ns, self.selections.keys()
             for messages, delay_ns in zip(self.messages, self.selections.delays_ns, strict=True):
-                hold_ns, keys = self.selections.hold_ns, self.selections.keys()
                 messages.send(selections, routes, self.channels, int(delay_ns), hold_ns, keys)
             self.selected_at.extend((s.flow, s.where, s.time_ns) for s in selections)
             self.selected_on.update(((s.flow, s.where), int(r)) for s, r in zip(selections, routes, strict=True))

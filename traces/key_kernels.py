@@ -42,6 +42,14 @@ def fold_addresses(address, states):
 
 
 @lean_kernel
+def begin_with_pairs(src, dst, states):
+    """Begin running hashes with ordered pairs of addresses."""
+    states[:] = SEED
+    fold_addresses(src, states)
+    fold_addresses(dst, states)
+
+
+@lean_kernel
 def fold_ports(src_port, dst_port, protocol, states):
     """Take ports and protocol into each running hash."""
     for i in range(len(states)):
@@ -75,9 +83,7 @@ def hash_pairs(src, dst, keys):
     for begin in range(0, len(keys), BLOCK):
         end = min(begin + BLOCK, len(keys))
         states = keys[begin:end]
-        states[:] = SEED
-        fold_addresses(src[2 * begin : 2 * end], states)
-        fold_addresses(dst[2 * begin : 2 * end], states)
+        begin_with_pairs(src[2 * begin : 2 * end], dst[2 * begin : 2 * end], states)
         finish_all(states)
 
 
@@ -88,8 +94,6 @@ def hash_five_tuples(src, dst, src_port, dst_port, protocol, keys):
     for begin in range(0, len(keys), BLOCK):
         end = min(begin + BLOCK, len(keys))
         states = keys[begin:end]
-        states[:] = SEED
-        fold_addresses(src[2 * begin : 2 * end], states)
-        fold_addresses(dst[2 * begin : 2 * end], states)
+        begin_with_pairs(src[2 * begin : 2 * end], dst[2 * begin : 2 * end], states)
         fold_ports(src_port[begin:end], dst_port[begin:end], protocol[begin:end], states)
         finish_all(states)
