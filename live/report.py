@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LiveError
+from ..replay.report import write_table
 from ..replay.result import Result
 from ..topologies.topology import Topology
 from . import compare
@@ -164,10 +165,6 @@ def _devices(found: Evaluation) -> RenderableType:
 
 def write_run(result: LiveResult, folder: str | Path, plot: bool = True) -> list[Path]:
     """Write run.json, the rows and the comparison as CSV and Parquet, and the figures; returns the paths."""
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet
-
     place = Path(folder)
     rows = [{"source": source, **row} for source, some in _sources(result) for row in some]
     written = []
@@ -177,12 +174,9 @@ def write_run(result: LiveResult, folder: str | Path, plot: bool = True) -> list
         written[0].write_text(json.dumps(result.to_dict(), indent=2) + "\n")
         for name, some in (("rows", rows), ("comparison", result.compared)):
             if some:
-                table = pa.Table.from_pylist(_floats(some))
-                pyarrow.csv.write_csv(table, place / f"{name}.csv")
-                pyarrow.parquet.write_table(table, place / f"{name}.parquet")
-                written += [place / f"{name}.csv", place / f"{name}.parquet"]
+                written += write_table(place / name, some[0], _floats(some))
     except OSError as error:
-        raise LiveError(f"{folder}: the run cannot be written there: {error.strerror}") from error
+        raise LiveError(f"{folder}: the run cannot be written there: {error.strerror or error}") from error
     if plot:
         from ..topologies.picture import picture
         from .figures import draw

@@ -55,11 +55,11 @@ def write_run(result: Result, folder: str | Path, plot: bool = True) -> list[Pat
         paths = [place / "run.json"]
         earlier = _tasks_of(paths[0])
         paths[0].write_text(json.dumps({**result.to_dict(), **provenance(result)}, indent=2) + "\n")
-        paths += _write_table(place / "rows", COLUMNS, result.rows)
+        paths += write_table(place / "rows", COLUMNS, result.rows)
         for old in LINK_TABLES:
             (place / old).unlink(missing_ok=True)
         if result.located_links:
-            paths += _write_table(place / "links", LINK_COLUMNS, _links(result))
+            paths += write_table(place / "links", LINK_COLUMNS, _links(result))
     except OSError as error:
         raise SpecError(f"{folder}: the run cannot be written there: {error.strerror or error}") from error
     if plot:
@@ -73,13 +73,13 @@ def write_run(result: Result, folder: str | Path, plot: bool = True) -> list[Pat
     return paths
 
 
-def _write_table(place: Path, columns: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> list[Path]:
-    """Write rows under a name, as CSV and as Parquet."""
+def write_table(place: Path, columns: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> list[Path]:
+    """Write rows under a name, as CSV and as Parquet; returns the paths. What a row lacks is null."""
     import pyarrow as pa
     import pyarrow.csv
     import pyarrow.parquet
 
-    table = pa.table({name: [row[name] for row in rows] for name in columns})
+    table = pa.table({name: [row.get(name) for row in rows] for name in columns})
     paths = [place.with_suffix(".csv"), place.with_suffix(".parquet")]
     pyarrow.csv.write_csv(table, paths[0])
     pyarrow.parquet.write_table(table, paths[1])
