@@ -11,7 +11,8 @@ How a spooled message survives:
    acknowledgement, counted while the connection stands; where it breaks before that, the message is sent again.
 3. From the broker on, the receiver's session is what keeps it, and the receiver acknowledges when its handler is done.
 
-So it arrives at least once; receivers know copies by what the message says.
+So it arrives at least once, and what waited may arrive after what was said later; receivers know copies and order by
+what the message says.
 """
 
 from __future__ import annotations
