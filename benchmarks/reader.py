@@ -27,7 +27,7 @@ import numpy as np
 from mozart.traces.ahead import BUFFERS, ahead
 from mozart.traces.flows import FlowTable
 from mozart.traces.links import link_code
-from mozart.traces.packets import PacketBatch
+from mozart.traces.packets import BATCH_PACKETS, PacketBatch
 from mozart.traces.pcap import FILE_HEADER_BYTES, MAGIC, MOST_CAPTURED_BYTES
 from mozart.traces.pcap_kernels import decode_pcap
 from mozart.traces.reader import read
@@ -127,14 +127,14 @@ def count(batches: Iterable[PacketBatch]) -> FlowTable:
     return table
 
 
-def decoded(data: np.ndarray) -> Iterator[PacketBatch]:
-    """Do the work of the kernel that decodes, on a pcap file in memory."""
+def decoded(data: np.ndarray, buffers: int) -> Iterator[PacketBatch]:
+    """Do the work of the kernel that decodes, on a pcap file in memory; a batch is valid until as many more came."""
     big, ns_per_tick = MAGIC[data[:4].tobytes()]
     link = link_code(int(data[20]), "the file")
-    buffers = itertools.cycle([Rows(65536, 0) for _ in range(BUFFERS)])
+    in_turn = itertools.cycle([Rows(BATCH_PACKETS, 0) for _ in range(buffers)])
     position, filled = FILE_HEADER_BYTES, 1
     while filled:
-        rows = next(buffers)
+        rows = next(in_turn)
         _, position, filled = decode_pcap(
             data, position, len(data), big, ns_per_tick, link, MOST_CAPTURED_BYTES,
             *rows.columns.columns(), 0, rows.skipped,
@@ -209,8 +209,8 @@ def against_c(path: Path, folder: Path, runs: int) -> tuple[list[Row], list[str]
     data = np.fromfile(path, np.uint8)
     works: dict[str, Callable[[], float]] = {
         "mozart: file to table": lambda: timed(lambda: read_and_count(path)),
-        "mozart: kernels in turn, file in memory": lambda: timed(lambda: count(decoded(data))),
-        "mozart: kernels side by side, as above": lambda: timed(lambda: count(ahead(decoded(data)))),
+        "mozart: kernels in turn, file in memory": lambda: timed(lambda: count(decoded(data, 1))),
+        "mozart: kernels side by side, as above": lambda: timed(lambda: count(ahead(decoded(data, BUFFERS)))),
     }
     skipped = []
     if shutil.which("gcc"):
@@ -240,13 +240,12 @@ def against_c(path: Path, folder: Path, runs: int) -> tuple[list[Row], list[str]
     return rows, skipped
 
 
-def against_decompressor(path: Path, folder: Path, runs: int) -> list[Row]:
-    """Time a .pcap.gz from file to table, and its decompressor alone."""
+def against_decompressor(path: Path, packets: int, folder: Path, runs: int) -> list[Row]:
+    """Time the file as .pcap.gz, from file to table, and its decompressor alone."""
     from isal import igzip
 
-    short, packets = prefix(path, 5_000_000, folder)
-    pressed = folder / "first.pcap.gz"
-    with short.open("rb") as plain, igzip.open(pressed, "wb") as out:
+    pressed = folder / "trace.pcap.gz"
+    with path.open("rb") as plain, igzip.open(pressed, "wb") as out:
         shutil.copyfileobj(plain, out, 1 << 20)
     buffer = bytearray(1 << 17)
 
@@ -300,7 +299,7 @@ def main() -> int:
             write_trace(path, arguments.packets)
         rows, skipped = against_c(path, folder, arguments.runs)
         ours = next(row for row in rows if row.name == "mozart: file to table")
-        rows += against_decompressor(path, folder, arguments.runs)
+        rows += against_decompressor(path, ours.packets, folder, arguments.runs)
         more, missing = against_peers(path, folder, arguments.runs, ours)
     show(rows + more, skipped + missing, arguments.json)
     return 0

@@ -17,6 +17,8 @@ from ..errors import TraceError
 
 PIECE_BYTES = 64 * 1024
 """How much is read or decompressed at once."""
+PRESSED_BYTES = 512 * 1024
+"""How much of a gzip file is read at once, where nothing of it need be handed on in pieces."""
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 SKIPPABLE, SKIPPABLE_REST = bytes(range(0x50, 0x60)), b"\x2a\x4d\x18"
@@ -242,7 +244,9 @@ class Gzip:
 
         self._source = source
         self._exact = exact_gzip(name, source)
-        self._fast: Any = igzip.IGzipFile(fileobj=source)
+        # The reader below isal's file object: that one would first make bytes of its own, and copy them with the GIL.
+        raw = getattr(igzip, "_GzipReader", None)
+        self._fast: Any = raw(source, PRESSED_BYTES) if raw else igzip.IGzipFile(fileobj=source)
         self._given = 0
 
     def readinto(self, buffer: memoryview) -> int:
