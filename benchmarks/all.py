@@ -22,6 +22,8 @@ BENCHMARKS = {
     "placement.py": ["--quick"],
 }
 """Each benchmark, with what makes it quick."""
+MUCH_STOLEN = 0.02
+"""Share of the processor's time from which on it is said: figures of two threads suffer more than those of one."""
 
 
 def main() -> int:
@@ -36,8 +38,22 @@ def main() -> int:
     failed = 0
     for name, quick in BENCHMARKS.items():
         print(f"\n== {name}", flush=True)
+        before = cpu_times()
         failed += subprocess.run([sys.executable, str(HERE / name), *(quick if args.quick else [])]).returncode != 0
+        stolen, busy = (after - earlier for after, earlier in zip(cpu_times(), before, strict=True))
+        if stolen > MUCH_STOLEN * busy:
+            print(f"of {busy:.0f} s of processor that this wanted, the machine gave {stolen:.0f} s to others")
     return failed
+
+
+def cpu_times() -> tuple[float, float]:
+    """Return (seconds that others took from this virtual machine, seconds that it wanted), of all cores.
+
+    proc(5), /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal, in ticks.
+    """
+    ticks = [int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    user, nice, system, _, _, irq, softirq, steal = (value / os.sysconf("SC_CLK_TCK") for value in ticks)
+    return steal, user + nice + system + irq + softirq + steal
 
 
 if __name__ == "__main__":
