@@ -311,10 +311,10 @@ def show(rows: list[Row], skipped: list[str], as_json: bool) -> None:
         made = [asdict(row) | {"million_packets_per_s": row.million_packets_per_s} for row in rows]
         print(json.dumps({"rows": made, "skipped": skipped}, indent=2))
         return
-    print(f"{'':34}{'packets':>12}{'seconds':>10}{'M packets/s':>13}{'ratio':>9}  of")
+    print(f"{'':40}{'packets':>12}{'seconds':>10}{'M packets/s':>13}{'ratio':>9}  of")
     for row in rows:
         rate = f"{row.million_packets_per_s:.3g}"
-        print(f"{row.name:34}{row.packets:>12,}{row.seconds:>10.3f}{rate:>13}{row.ratio:>9.2f}  {row.ratio_to}")
+        print(f"{row.name:40}{row.packets:>12,}{row.seconds:>10.3f}{rate:>13}{row.ratio:>9.2f}  {row.ratio_to}")
     for line in skipped:
         print(f"skipped: {line}")
 
