@@ -60,6 +60,19 @@ def ways_at_least(typing_context, array, start, word):
 
 
 @intrinsic
+def ways_alike(typing_context, array, start, mask, word):
+    """Return the mask of the ways whose word, of the eight in `array` from `start` on, is `word` in `mask`'s bits."""
+
+    def codegen(context, builder, signature, arguments):
+        array, start, mask, word = arguments
+        words = builder.and_(_load(context, builder, signature.args[0], array, start), _everywhere(builder, mask))
+        bits = builder.icmp_unsigned("==", words, _everywhere(builder, word))
+        return builder.zext(builder.bitcast(bits, ir.IntType(WAYS)), _WORD)
+
+    return types.uint64(array, types.uint64, types.uint64, types.uint64), codegen
+
+
+@intrinsic
 def least_word(typing_context, array, start):
     """Return the lowest of the eight words of `array` from `start` on."""
 

@@ -33,6 +33,11 @@ class Mode:
         """Whether all entries are reported, because the monitor does not know which flows are selected."""
         return not self.heeds_tags
 
+    @property
+    def keeps_ghosts(self) -> bool:
+        """Whether flows that find no slot are counted in words that the slots of others do not need (table.py)."""
+        return self.priority and not self.recency
+
 
 MODES = {
     mode.name: mode

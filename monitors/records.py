@@ -6,8 +6,8 @@ tagged (or a message announced the flow); *preserved*: the entry stood since bef
 The undercount. A flow is recorded from the first packet that is drawn or tagged. Each packet before it was passed
 over with probability 1 - p, so at least m packets were missed with a probability of at most (1 - p)^m: the expected
 number missed is at most (1 - p) / p, and with 95 % confidence it is at most ln(0.05) / ln(1 - p) (sample and hold,
-Estan and Varghese 2002). That holds where no drawn packet was refused or evicted for want of memory; where the table
-refused or evicted one, there is no bound, and the record says so (infinity).
+Estan and Varghese 2002). That holds where no drawn flow was refused or given up for want of memory; where the table
+refused one or gave one up, there is no bound, and the record says so (infinity).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Records:
     estimate_bytes: NDArray[np.float64]
     """Bytes of the flow in the epoch: those counted and, for `sampled`, those expected to be missed."""
     measured: dict[str, NDArray[np.float64]]
-    """What the measure adds, one column a name."""
+    """What the measure adds, one column a name: a sketch is of the packets since the flow had a slot."""
 
     def __len__(self) -> int:
         return len(self.flow)

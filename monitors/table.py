@@ -8,7 +8,9 @@ eight slots, found from its key; it is inserted in the emptier one. Per crossing
     all are selected, move residents to their other buckets until one finds room; where that is impossible too count
     `selected_collisions`: of the selected flows within two moves and the new one the lowest in rank goes;
 (c) no entry, not tagged: with the sampling probability insert into a free slot, never at a selected entry's expense
-    (in the mode `recent` always, and over the non-selected entry of the lowest rank where no slot is free).
+    (in the mode `recent` always, and over the non-selected entry of the lowest rank where no slot is free);
+(d) in the mode `mozart` a flow that (b) evicts, or that (c) finds no free slot for, goes on being counted as a *ghost*:
+    in words that a selected flow's slot does not need (`ghost_kernels.py`). Where its own tag comes, it has its past.
 
 A reverse tag or an explicit message acts as (a) or (b) without a packet. One number a slot, its rank, says who goes
 first: 0 is free, and all selected entries stand above all others. The rank of the others is their size in bytes.
@@ -36,6 +38,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from . import layout_kernels as lk
 from . import mark_kernels as mk
 from . import table_kernels as tk
 from .measures import Measure, Volume
@@ -98,7 +101,7 @@ class Table:
         self.fp = np.zeros(slots, np.uint64)
         self.rank = np.zeros(slots, np.uint64)
         self.stats = np.zeros((slots, 8), np.int64)
-        self.counters = np.zeros(tk.CLOCK + 1, np.int64)
+        self.counters = np.zeros(lk.COUNTERS, np.int64)
         # the mode `recent` admits so many flows that marks do not pay, nor do they where they do not fit the cache
         self.marks = np.zeros(0 if mode.recency or slots > tk.FAR else mk.words_for(slots), np.uint64)
         # the slots beyond `entries` are never free and never match
@@ -118,7 +121,7 @@ class Table:
             self.mode.priority, self.mode.recency, slot, fresh, moves, self.entries,
         )  # fmt: skip
         if n:
-            self.measure.update(crossings.item, crossings.kind, slot, fresh, moves[: self.counters[tk.LOGGED]])
+            self.measure.update(crossings.item, crossings.kind, slot, fresh, moves[: self.counters[lk.LOGGED]])
 
     def occupied(self) -> NDArray[np.int64]:
         """Return the slots that hold a flow."""
@@ -128,30 +131,34 @@ class Table:
         """Report: the selected flows; without coordination all of them."""
         slots = self.occupied()
         if not self.mode.reports_all:
-            slots = slots[self.rank[slots] >= tk.ANNOUNCED]
+            slots = slots[self.rank[slots] >= lk.ANNOUNCED]
         stats = self.stats[slots]
-        selected = stats[:, tk.SELECTED_NS] >= 0
-        sampled_ns = stats[:, tk.SAMPLED_NS]
+        selected = stats[:, lk.SELECTED_NS] >= 0
+        # the words of a past stand for a ghost where a selected flow has none
+        spare = np.full(len(slots), self.mode.keeps_ghosts) & (self.rank[slots] & lk.STANDING == lk.SELECTED)
+        sampled_ns = np.where(spare, -1, stats[:, lk.SAMPLED_NS])
+        pre_packets, pre_bytes = (np.where(spare, 0, stats[:, word]) for word in (lk.PRE_PACKETS, lk.PRE_BYTES))
         capture = np.where(sampled_ns == PRESERVED_NS, CAPTURES.index("preserved"), (sampled_ns < 0).astype(np.uint8))
-        lossless = not (self.counters[tk.REFUSED_SAMPLES] or self.counters[tk.EVICTIONS])
+        lost = lk.FORGOTTEN if self.mode.keeps_ghosts else lk.EVICTIONS
+        lossless = not (self.counters[lk.REFUSED_SAMPLES] or self.counters[lost])
         expected, bound = undercount(self.probability, lossless)
         if not lossless:
             bound = np.inf  # what was refused, or recorded and then evicted, is not known any more
         missed = np.where(capture == CAPTURES.index("preserved"), 0.0, expected)
-        packets, size = stats[:, tk.PACKETS], stats[:, tk.BYTES]
+        packets, size = stats[:, lk.PACKETS], stats[:, lk.BYTES]
         mean_bytes = size / np.maximum(packets, 1)
         return Records(
             flow=self.fp[slots],
             selected=selected,
             capture=capture.astype(np.uint8),
             probability=np.full(len(slots), self.probability),
-            first_ns=stats[:, tk.FIRST_NS],
-            last_ns=stats[:, tk.LAST_NS],
-            selected_ns=stats[:, tk.SELECTED_NS],
+            first_ns=stats[:, lk.FIRST_NS],
+            last_ns=stats[:, lk.LAST_NS],
+            selected_ns=stats[:, lk.SELECTED_NS],
             packets=packets,
             bytes=size,
-            pre_packets=np.where(selected, stats[:, tk.PRE_PACKETS], packets),
-            pre_bytes=np.where(selected, stats[:, tk.PRE_BYTES], size),
+            pre_packets=np.where(selected, pre_packets, packets),
+            pre_bytes=np.where(selected, pre_bytes, size),
             missed_packets=missed,
             missed_packets_bound=np.where(capture == CAPTURES.index("preserved"), 0.0, bound),
             estimate_bytes=size + np.where(capture == CAPTURES.index("sampled"), missed, 0.0) * mean_bytes,
@@ -171,10 +178,10 @@ class Table:
         keep = np.empty(0, np.int64)
         if self.preserve_bytes is not None:
             slots = self.occupied()
-            size = self.stats[slots, tk.BYTES]
-            new = self.stats[slots, tk.SAMPLED_NS] != PRESERVED_NS
+            size = self.stats[slots, lk.BYTES]
+            new = self.stats[slots, lk.SAMPLED_NS] != PRESERVED_NS
             keep = slots[(size >= self.preserve_bytes) | (new & (size >= max(self.early_removal_bytes, 1)))]
-        kept, size = self.fp[keep], self.stats[keep, tk.BYTES]
+        kept, size = self.fp[keep], self.stats[keep, lk.BYTES]
         worth = np.sqrt(size) * tk.CLOCK_UNITS if self.mode.recency else size
         self.fp[:] = 0
         self.rank[:] = 0
@@ -184,7 +191,7 @@ class Table:
         self.rank[self.blocked] = BLOCKED
         self.fp[keep] = kept
         self.rank[keep] = worth.astype(np.uint64) + np.uint64(1)
-        self.stats[keep, tk.SELECTED_NS] = -1
-        self.stats[keep, tk.SAMPLED_NS] = PRESERVED_NS
+        self.stats[keep, lk.SELECTED_NS] = -1
+        self.stats[keep, lk.SAMPLED_NS] = PRESERVED_NS
         if len(self.marks):
             mk.mark_anew(self.fp, self.marks)

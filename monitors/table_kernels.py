@@ -14,6 +14,52 @@ import numpy as np
 
 from ..kernels import inline_kernel, kernel, prefetch
 from .bucket_kernels import WAYS, count_ways, first_way, last_way, least_word, ways_at_least, ways_equal
+from .ghost_kernels import (
+    BYTES_MASK,
+    HOMELESS,
+    PACKET_SHIFT,
+    SINCE_NS,
+    VOLUME,
+    count_ghost,
+    find_ghost,
+    ghost_in,
+    host,
+    lodge,
+    lodge_all,
+    release,
+    turn_out_entry,
+    volume_of,
+)  # fmt: skip
+from .layout_kernels import (
+    ANNOUNCED,
+    BAR,
+    BYTES,
+    CLOCK,
+    COUNTS,
+    EIGHT,
+    EVICTIONS,
+    FIRST_NS,
+    GHOSTS,
+    KNOWN,
+    LAST_NS,
+    LOGGED,
+    MOVES,
+    NOWHERE,
+    PACKETS,
+    PRE_BYTES,
+    PRE_PACKETS,
+    REFUSED_SAMPLES,
+    SAMPLED_NS,
+    SELECTED,
+    SELECTED_COLLISIONS,
+    SELECTED_FLOWS,
+    SELECTED_NS,
+    SPARE,
+    STANDING,
+    first_bucket,
+    rank_of_tagged,
+    second_bucket,
+)  # fmt: skip
 from .mark_kernels import mark, marked
 
 BATCH = np.uint64(32)  # crossings looked up before they are applied
@@ -22,31 +68,9 @@ FAR = 1 << 17  # slots of a table so large that asking for cache lines ahead pay
 # what may cross a monitor (Crossings.kind)
 PACKET, TAGGED, HINT, SELECT = range(4)
 
-# what a slot counts (rows of eight words in `stats`)
-COUNTS = 8
-PACKETS, BYTES, FIRST_NS, LAST_NS = map(np.uint64, range(4))
-SELECTED_NS, PRE_PACKETS, PRE_BYTES, SAMPLED_NS = map(np.uint64, range(4, COUNTS))
-
-# what a table counts (entries of `counters`); CLOCK is the clock of the mode `recent`, and BAR the highest rank, less
-# its bit SELECTED, of the tagged flows that had to go
-REFUSED_SAMPLES, SELECTED_COLLISIONS, EVICTIONS, MOVES, SELECTED_FLOWS, LOGGED, BAR, CLOCK = range(8)
-
 VISITS = 2 + 16 + 128  # buckets searched for room where all slots of a flow are selected: all within two moves
 
-# the rank of a slot: 0 is free; above all others stand the flows that a message announced, and above those the
-# tagged ones
-SELECTED = np.uint64(1 << 63)
-ANNOUNCED = np.uint64(1 << 62)
-STANDING = np.uint64(3 << 62)
-# and among the tagged ones those that were KNOWN before the tag (not in the mode `recent`), then those of the smaller
-# span, then a hash decides, which is the same at all monitors
-KNOWN = np.uint64(1 << 62)
-SPAN_SHIFT, MOST_SPAN, HASH_SHIFT = np.uint64(54), np.uint64(255), np.uint64(10)
-ORDER = np.uint64(0x9E3779B97F4A7C15)
-NOWHERE = np.uint64(2**64 - 1)
-LOW_HALF = np.uint64(0xFFFFFFFF)
-ZERO, ONE, THREE, FOUR, SEVEN, EIGHT, SIXTEEN = (np.uint64(i) for i in (0, 1, 3, 4, 7, WAYS, 2 * WAYS))
-SHIFT = np.uint64(32)
+ZERO, ONE, THREE, FOUR, SEVEN, SIXTEEN = (np.uint64(i) for i in (0, 1, 3, 4, 7, 2 * WAYS))
 
 CLOCK_SHIFT = 6  # the clock follows the ranks of the evicted with a weight of 1/64
 CLOCK_UNITS = 65536.0  # of rank, for one square root of a byte
@@ -59,32 +83,9 @@ def weight(size):
 
 
 @inline_kernel
-def rank_of_tagged(flow, span):
-    """Return the rank of a tagged flow whose path has this span: the same at all of its monitors."""
-    return SELECTED | (MOST_SPAN - np.uint64(span)) << SPAN_SHIFT | (flow * ORDER) >> HASH_SHIFT
-
-
-@inline_kernel
 def advanced(clock, rank):
     """Return the clock after the eviction of a flow: it follows the ranks of those who go."""
     return clock + ((np.int64(rank & ~STANDING) - clock) >> CLOCK_SHIFT)
-
-
-@inline_kernel
-def first_bucket(key, buckets):
-    """Return the first slot of the first of a key's two buckets."""
-    return ((key >> SHIFT) * buckets >> SHIFT) * EIGHT
-
-
-@inline_kernel
-def second_bucket(key, buckets):
-    """Return the first slot of the second of a key's two buckets (another one, where there are two)."""
-    slot = ((key & LOW_HALF) * buckets >> SHIFT) * EIGHT
-    if slot == first_bucket(key, buckets):
-        slot += EIGHT
-        if slot == buckets * EIGHT:
-            slot = np.uint64(0)
-    return slot
 
 
 @inline_kernel
@@ -140,14 +141,43 @@ def other_bucket(key, slot, buckets):
     return bucket
 
 
+@inline_kernel
+def move(fp, rank, stats, source, target, keeps_ghosts, homeless, counters):
+    """Move a selected flow to another slot; ghosts stay where they are, or have to go if the flow has a past."""
+    words = COUNTS
+    moved = rank[source]
+    if keeps_ghosts:
+        if not moved & KNOWN:
+            words = int(PRE_PACKETS)
+        moved = moved & ~SPARE | host(rank, stats, counters, target, moved, homeless)
+    fp[target], rank[target] = fp[source], moved
+    for count in range(words):
+        stats[target * EIGHT + np.uint64(count)] = stats[source * EIGHT + np.uint64(count)]
+
+
+@inline_kernel
+def begin_record(stats, slot, ghost, past, since, now, selects):
+    """Begin the row of a flow with its past as a ghost, if it has one; the spare words are not written if `ghost`."""
+    row = slot * EIGHT
+    stats[row + PACKETS] = np.int64(past >> PACKET_SHIFT)
+    stats[row + BYTES] = np.int64(past & BYTES_MASK)
+    stats[row + FIRST_NS] = since
+    stats[row + LAST_NS] = now
+    stats[row + SELECTED_NS] = now if selects else -1
+    if not ghost:
+        stats[row + PRE_PACKETS] = stats[row + PACKETS]
+        stats[row + PRE_BYTES] = stats[row + BYTES]
+        stats[row + SAMPLED_NS] = since if past != ZERO or not selects else -1
+
+
 @kernel
-def make_room(fp, rank, stats, one, two, newcomer, crossing, moves, counters):
+def make_room(fp, rank, stats, one, two, newcomer, keeps_ghosts, homeless, crossing, moves, counters):
     """Make room where all slots of a tagged flow are selected, by moving residents to their other buckets.
 
     1. Breadth first over the buckets that residents could move to, until one has a slot that is not selected.
     2. Where none has, of all slots seen the one of the lowest rank goes, if it is lower than that of the newcomer.
     3. The residents on the way move by one step each. Each move is logged in `moves`, where that is not empty, as
-       (crossing, from, to).
+       (crossing, from, to). Ghosts that cannot stay are put on the list `homeless`.
 
     Returns the slot made free, or NOWHERE.
     """
@@ -178,17 +208,17 @@ def make_room(fp, rank, stats, one, two, newcomer, crossing, moves, counters):
                 known += 1
     if least >= SELECTED:
         counters[SELECTED_COLLISIONS] += 1
-        counters[BAR] = max(counters[BAR], np.int64(least & ~SELECTED))
+        counters[BAR] = max(counters[BAR], np.int64(least & ~(SELECTED | SPARE)))
         if target == NOWHERE:
             return NOWHERE
         counters[SELECTED_FLOWS] -= 1
     else:
         counters[EVICTIONS] += least != 0
+        if keeps_ghosts and least != 0:
+            turn_out_entry(fp, stats, counters, target, homeless)
     while parent[step] >= 0:
         source = via[step]
-        fp[target], rank[target] = fp[source], rank[source]
-        for count in range(COUNTS):
-            stats[target * EIGHT + np.uint64(count)] = stats[source * EIGHT + np.uint64(count)]
+        move(fp, rank, stats, source, target, keeps_ghosts, homeless, counters)
         if len(moves):
             moves[counters[LOGGED], 0] = crossing
             moves[counters[LOGGED], 1] = source
@@ -230,6 +260,8 @@ def observe(
     work = np.empty(BATCH, np.uint64)
     likely = np.empty(BATCH, np.uint64)
     looks_first = len(marks) > 0
+    keeps_ghosts = priority and not recency
+    homeless = np.zeros(HOMELESS, np.uint64)
     begin = end = np.uint64(0)
     while begin < n:
         if begin == end:
@@ -246,6 +278,7 @@ def observe(
                 likely[candidates] = i
                 candidates += selects | marked(marks, key[i]) | np.uint64(luck[i] < chance)
         items = np.uint64(0)
+        ghosts = counters[GHOSTS] > 0
         for candidate in range(candidates):
             c = likely[candidate] if looks_first else begin + candidate
             one, two = first_bucket(key[c], buckets), second_bucket(key[c], buckets)
@@ -255,8 +288,8 @@ def observe(
             is_packet = what <= TAGGED
             work[items] = c
             slots[items] = slot
-            items += selects | np.uint64(is_packet & ((slot != NOWHERE) | (luck[c] < chance)))
-            if far and recency:
+            items += selects | np.uint64(is_packet & ((slot != NOWHERE) | (luck[c] < chance) | ghosts))
+            if far and (recency or ghosts):
                 absent = ZERO - np.uint64(slot == NOWHERE)
                 prefetch(rank, (one & absent) | (slot & ~absent))
                 prefetch(rank, (two & absent) | (slot & ~absent))
@@ -287,7 +320,7 @@ def observe(
                         here |= ANNOUNCED
                     else:
                         here = rank_of_tagged(flow, span[i])
-                        if not recency and stats[row + PACKETS] > 0:
+                        if not recency:
                             here |= KNOWN
                         counters[SELECTED_FLOWS] += 1
                 if is_packet:
@@ -308,34 +341,47 @@ def observe(
                     slot_out[i] = slot
                     fresh_out[i] = False
                 continue
+            if what == HINT:
+                continue
+            one, two = first_bucket(flow, buckets), second_bucket(flow, buckets)
+            ghost = find_ghost(rank, stats, one, two, flow) if counters[GHOSTS] else NOWHERE
+            newcomer = past = ZERO
+            since = now
             if selects:
-                if what == HINT:
-                    continue
                 # (b) no entry, selected: a free slot, else over the lowest non-selected one, else over a selected one
-                one, two = first_bucket(flow, buckets), second_bucket(flow, buckets)
+                newcomer = rank_of_tagged(flow, span[i])
+                if ghost != NOWHERE:
+                    past, since = np.uint64(stats[ghost * EIGHT + VOLUME]), stats[ghost * EIGHT + SINCE_NS]
+                    newcomer |= KNOWN
+                    release(rank, counters, ghost)
                 slot = free_slot(rank, one, two)
-                if slot == NOWHERE:
-                    if not priority:
-                        counters[SELECTED_COLLISIONS] += 1
-                        continue
+                if slot == NOWHERE and priority:
                     slot = victim(rank, one, two)
                     if rank[slot] < SELECTED:
                         counters[EVICTIONS] += 1
                         clock = advanced(clock, rank[slot])
+                        if keeps_ghosts:
+                            turn_out_entry(fp, stats, counters, slot, homeless)
+                    elif counters[SELECTED_FLOWS] >= capacity and np.int64(newcomer & ~SELECTED) <= counters[BAR]:
+                        counters[SELECTED_COLLISIONS] += 1
+                        slot = NOWHERE
                     else:
-                        newcomer = rank_of_tagged(flow, span[i])
-                        full = counters[SELECTED_FLOWS] >= capacity
-                        if full and np.int64(newcomer & ~SELECTED) <= counters[BAR]:
-                            counters[SELECTED_COLLISIONS] += 1
-                            continue
-                        slot = make_room(fp, rank, stats, one, two, newcomer, i, moves, counters)
-                        if slot == NOWHERE:
-                            continue
+                        slot = make_room(
+                            fp, rank, stats, one, two, newcomer, keeps_ghosts, homeless, i, moves, counters
+                        )
+                elif slot == NOWHERE:
+                    counters[SELECTED_COLLISIONS] += 1
+                if slot == NOWHERE:
+                    if ghost != NOWHERE:
+                        lodge(rank, stats, counters, one, two, flow, past, since)
+                    continue
             else:
-                # (c) no entry, not selected: with the sampling probability into a free slot
+                # (c) no entry, not selected: with the sampling probability into a free slot, or into spare words
+                if ghost != NOWHERE:
+                    count_ghost(rank, stats, counters, ghost, length[i])
+                    continue
                 if luck[i] >= chance:
                     continue
-                one, two = first_bucket(flow, buckets), second_bucket(flow, buckets)
                 slot = free_slot(rank, one, two)
                 if slot == NOWHERE and recency:
                     slot = lowest(rank, one, two)
@@ -345,34 +391,29 @@ def observe(
                     else:
                         slot = NOWHERE
                 if slot == NOWHERE:
-                    counters[REFUSED_SAMPLES] += 1
-                    continue
+                    drawn = volume_of(1, length[i])
+                    if not keeps_ghosts or not lodge(rank, stats, counters, one, two, flow, drawn, now):
+                        counters[REFUSED_SAMPLES] += 1
+                        continue
             stale = True
             if looks_first:
                 mark(marks, flow)
-            size = np.int64(length[i]) if is_packet else np.int64(0)
-            row = slot * EIGHT
-            fp[slot] = flow
-            if selects:
-                rank[slot] = rank_of_tagged(flow, span[i])
-            else:
-                rank[slot] = np.uint64(clock + weight(size)) if recency else np.uint64(size + 1)
-            stats[row + PACKETS] = 1 if is_packet else 0
-            stats[row + BYTES] = size
-            stats[row + FIRST_NS] = now
-            stats[row + LAST_NS] = now
-            stats[row + SELECTED_NS] = -1
-            stats[row + PRE_PACKETS] = 0
-            stats[row + PRE_BYTES] = 0
-            stats[row + SAMPLED_NS] = -1
-            if selects:
-                counters[SELECTED_FLOWS] += 1
-                stats[row + SELECTED_NS] = now
-            else:
-                stats[row + SAMPLED_NS] = now
-            if tells:
-                slot_out[i] = slot
-                fresh_out[i] = True
+            if slot != NOWHERE:
+                size = np.int64(length[i]) if is_packet else np.int64(0)
+                if selects:
+                    newcomer |= host(rank, stats, counters, slot, newcomer, homeless) if keeps_ghosts else ZERO
+                    counters[SELECTED_FLOWS] += 1
+                else:
+                    newcomer = np.uint64(clock + weight(size)) if recency else np.uint64(size + 1)
+                fp[slot], rank[slot] = flow, newcomer
+                begin_record(stats, slot, ghost_in(newcomer) if keeps_ghosts else ZERO, past, since, now, selects)
+                stats[slot * EIGHT + PACKETS] += np.int64(is_packet)
+                stats[slot * EIGHT + BYTES] += size
+                if homeless[0] != ZERO:
+                    lodge_all(rank, stats, counters, buckets, homeless)
+                if tells:
+                    slot_out[i] = slot
+                    fresh_out[i] = True
             if skips:
                 # a packet left off the list may belong to the new flow: look the rest of the batch up again
                 begin = i + ONE

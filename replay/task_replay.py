@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..monitors import table_kernels as tk
+from ..monitors import layout_kernels as lk
 from ..monitors.measures import MEASURES
 from ..monitors.modes import MODES
 from ..monitors.records import Records
@@ -216,11 +216,11 @@ class TaskReplay:
             reports = [table.records() for table in tables]
             records.append(reports)
             heeds_tags = MODES[self.settings[s].mode].heeds_tags
-            complete.append([heeds_tags and not table.counters[tk.SELECTED_COLLISIONS] for table in tables])
+            complete.append([heeds_tags and not table.counters[lk.SELECTED_COLLISIONS] for table in tables])
             for table, report in zip(tables, reports, strict=True):
                 totals = outcome.totals[s]
-                totals.selected_collisions += int(table.counters[tk.SELECTED_COLLISIONS])
-                totals.refused_samples += int(table.counters[tk.REFUSED_SAMPLES])
+                totals.selected_collisions += int(table.counters[lk.SELECTED_COLLISIONS])
+                totals.refused_samples += int(table.counters[lk.REFUSED_SAMPLES])
                 totals.report_bytes += table.report_bytes(report)
                 table.start_epoch()
         outcome.end_epoch(number, pairs, selected, records)

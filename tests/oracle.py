@@ -300,7 +300,7 @@ class Entry:
     standing: int = 0
     """2: a tag or a message selected it; 1: a hint announced it; 0: neither."""
     known: bool = False
-    """Whether it had packets when it was tagged, and that counts."""
+    """Whether it was known before its tag, and that counts."""
     packets: list[tuple[int, int]] = field(default_factory=list)
     """(serial, bytes) of each packet recorded."""
     selected_ns: int | None = None
@@ -313,7 +313,17 @@ class Entry:
         return sum(size for _, size in self.packets)
 
 
+@dataclass
+class Ghost:
+    """A flow without a slot, that is counted in the spare words of another one's."""
+
+    flow: int
+    packets: list[tuple[int, int]]
+
+
 BLOCKED = "blocked"
+KNOWN = 1 << 62
+"""What a flow that was known before its tag has over all ranks of others."""
 Slot = Entry | str | None
 
 MODE_TRAITS = {
@@ -333,6 +343,7 @@ class PlainTable:
 
     def __init__(self, mode: str, entries: int, probability: float) -> None:
         self.samples, self.heeds_tags, self.priority, self.recency = MODE_TRAITS[mode]
+        self.keeps_ghosts = self.priority and not self.recency
         self.entries, self.probability = entries, probability if self.samples else 0.0
         self.clear()
 
@@ -342,7 +353,10 @@ class PlainTable:
         self.buckets: list[list[Slot]] = [[None] * 8 for _ in range(count)]
         for i in range(count * 8 - self.entries):
             self.buckets[i % count][7 - i // count] = BLOCKED
-        self.collisions = self.refused = self.evictions = self.moves = self.clock = 0
+        self.ghosts: dict[tuple[int, int], Ghost] = {}
+        """By the slot where they stand, whose entry is selected and was not known before."""
+        self.homeless: list[Ghost] = []
+        self.collisions = self.refused = self.evictions = self.forgotten = self.moves = self.clock = 0
         self.bar = -1
         """The highest rank of the tagged flows that had to go."""
 
@@ -368,19 +382,20 @@ class PlainTable:
         if not is_packet and not selects:
             return
         entry = self.find(flow)
+        known = entry is not None
         if entry is None:
             if kind == HINT:
                 return
+            ghost = self.ghost_of(flow)
+            known = ghost is not None
             if selects:
-                where = self.room_for_selected(flow, span)
+                entry = self.enter_selected(flow, span, ghost)
+            elif ghost:
+                ghost.packets.append((serial, size))
             elif luck < int(self.probability * 2**32):
-                where = self.room_for_sample(flow)
-            else:
+                entry = self.enter_sampled(flow, (serial, size))
+            if entry is None:
                 return
-            if where is None:
-                return
-            entry = Entry(flow, self.rank_of(0), sampled=not selects)
-            self.buckets[where[0]][where[1]] = entry
         if selects:
             if entry.standing == 0:
                 entry.selected_ns, entry.pre = now, len(entry.packets)
@@ -388,11 +403,59 @@ class PlainTable:
                 entry.standing = max(entry.standing, 1)
             elif entry.standing < 2:
                 entry.standing, entry.rank = 2, rank_of_tagged(flow, span)
-                entry.known = bool(entry.packets) and not self.recency
+                entry.known = known and not self.recency
         if is_packet:
             entry.packets.append((serial, size))
             if entry.standing < 2:
                 entry.rank = self.rank_of(entry.bytes)
+        self.lodge_all()
+
+    def enter_selected(self, flow: int, span: int, ghost: Ghost | None) -> Entry | None:
+        """Make an entry by rule (b); a ghost comes with its past."""
+        if ghost:
+            self.ghosts = {where: other for where, other in self.ghosts.items() if other is not ghost}
+        where = self.room_for_selected(flow, span, ghost is not None)
+        if where is None:
+            if ghost:
+                self.lodge(ghost)
+            return None
+        entry = Entry(flow, self.rank_of(0), packets=ghost.packets if ghost else [], sampled=ghost is not None)
+        self.occupy(where, entry, entry.sampled)
+        return entry
+
+    def enter_sampled(self, flow: int, packet: tuple[int, int]) -> Entry | None:
+        """Make an entry by rule (c), or a ghost by rule (d)."""
+        where = self.room_for_sample(flow)
+        if where is None:
+            self.refused += not (self.keeps_ghosts and self.lodge(Ghost(flow, [packet])))
+            return None
+        entry = Entry(flow, self.rank_of(0), sampled=True)
+        self.occupy(where, entry, False)
+        return entry
+
+    def ghost_of(self, flow: int) -> Ghost | None:
+        return next((ghost for ghost in self.ghosts.values() if ghost.flow == flow), None)
+
+    def lodge(self, ghost: Ghost) -> bool:
+        """Give a ghost the first slot of its buckets that has room for one; returns whether there is one."""
+        for where in ((place, way) for place in self.places(ghost.flow) for way in range(8)):
+            entry = self.at(where)
+            if isinstance(entry, Entry) and entry.standing == 2 and not entry.known and where not in self.ghosts:
+                self.ghosts[where] = ghost
+                return True
+        return False
+
+    def lodge_all(self) -> None:
+        """Give those that had to leave their slots new ones, or forget them."""
+        for ghost in self.homeless:
+            self.forgotten += not self.lodge(ghost)
+        self.homeless = []
+
+    def occupy(self, where: tuple[int, int], entry: Entry, known: bool) -> None:
+        """Put an entry into a slot; a ghost that stands there must go if the entry was known before."""
+        self.buckets[where[0]][where[1]] = entry
+        if known and where in self.ghosts:
+            self.homeless.append(self.ghosts.pop(where))
 
     def rank_of(self, size: int) -> int:
         """Return the rank of a flow of so many bytes that sends now."""
@@ -403,9 +466,15 @@ class PlainTable:
         gone = self.at(where)
         assert isinstance(gone, Entry)
         self.evictions += 1
+        self.turn_out(gone)
         self.clock += (gone.rank - self.clock) // 64
 
-    def room_for_selected(self, flow: int, span: int) -> tuple[int, int] | None:
+    def turn_out(self, gone: Entry) -> None:
+        """Let an entry that is not selected go on as a ghost (rule d)."""
+        if self.keeps_ghosts:
+            self.homeless.append(Ghost(gone.flow, gone.packets))
+
+    def room_for_selected(self, flow: int, span: int, known: bool) -> tuple[int, int] | None:
         """Rule (b): a place that is not selected, else that of a selected flow that ranks below this one."""
         where = self.free(flow)
         if where is not None:
@@ -419,7 +488,7 @@ class PlainTable:
         if not goes_last(self.at(where)):
             self.evict(where)
             return where
-        rank = rank_of_tagged(flow, span)
+        rank = rank_of_tagged(flow, span) + (known and KNOWN)
         if rank <= self.bar and sum(entry.standing == 2 for entry in self.entries_of()) >= self.entries:
             self.collisions += 1
             return None
@@ -435,8 +504,6 @@ class PlainTable:
                 self.evict(where)
             else:
                 where = None
-        if where is None:
-            self.refused += 1
         return where
 
     def at(self, where: tuple[int, int]) -> Slot:
@@ -466,7 +533,10 @@ class PlainTable:
             place = known[number][0]
             seen.append(self.lowest(place))
             if not goes_last(self.at(seen[-1])):
-                self.evictions += self.at(seen[-1]) is not None
+                gone = self.at(seen[-1])
+                if isinstance(gone, Entry):
+                    self.evictions += 1
+                    self.turn_out(gone)
                 return self.shift(known, number, seen[-1])
             for way, slot in enumerate(self.buckets[place]):
                 if isinstance(slot, Entry) and len(known) < 146:
@@ -475,10 +545,10 @@ class PlainTable:
         self.collisions += 1
         number = min(range(len(seen)), key=lambda i: order(self.at(seen[i])))
         gone = self.at(seen[number])
-        if not isinstance(gone, Entry) or order(gone) > (2, False, rank):
+        if not isinstance(gone, Entry) or order(gone) > (2, rank):
             self.bar = max(self.bar, rank)
             return None
-        self.bar = max(self.bar, gone.rank)
+        self.bar = max(self.bar, order(gone)[1])
         return self.shift(known, number, seen[number])
 
     def shift(self, known: list[Any], number: int, target: tuple[int, int]) -> tuple[int, int]:
@@ -486,7 +556,9 @@ class PlainTable:
         while known[number][2] is not None:
             _, way, parent = known[number]
             source = (known[parent][0], way)
-            self.buckets[target[0]][target[1]] = self.at(source)
+            moved = self.at(source)
+            assert isinstance(moved, Entry)
+            self.occupy(target, moved, moved.known)
             self.moves += 1
             target, number = source, parent
         return target
@@ -494,7 +566,7 @@ class PlainTable:
 
 def rank_of_tagged(flow: int, span: int) -> int:
     """Return what tagged flows are compared by: a smaller span first, then a hash, the same at all monitors."""
-    return (255 - span) << 54 | (flow * 0x9E3779B97F4A7C15 % 2**64) >> 10
+    return (255 - span) << 54 | ((flow * 0x9E3779B97F4A7C15 % 2**64) >> 10 & ~255)
 
 
 def goes_last(slot: Slot) -> bool:
@@ -502,13 +574,13 @@ def goes_last(slot: Slot) -> bool:
     return slot == BLOCKED or (isinstance(slot, Entry) and slot.standing == 2)
 
 
-def order(slot: Slot) -> tuple[int, bool, int]:
+def order(slot: Slot) -> tuple[int, int]:
     """Return what slots are compared by when one must give way."""
     if slot is None:
-        return (0, False, 0)
+        return (0, 0)
     if isinstance(slot, Entry):
-        return (slot.standing, slot.known, slot.rank)
-    return (3, False, 0)
+        return (slot.standing, slot.rank + (slot.known and KNOWN))
+    return (3, 0)
 
 
 # ------------------------------------------------------------------------------------------------- the replay

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mozart.monitors import bucket_kernels as bk
+from mozart.monitors import layout_kernels as lk
 from mozart.monitors import table_kernels as tk
 from mozart.monitors.mark_kernels import marked
 from mozart.monitors.modes import MODES
@@ -64,7 +65,7 @@ def part(some: Crossings, start: int, end: int) -> Crossings:
 
 def packets_of(table: Table, flow: int) -> int:
     """Packets recorded of a flow, 0 where it has no entry."""
-    return int(table.stats[table.fp == np.uint64(flow), tk.PACKETS].sum())
+    return int(table.stats[table.fp == np.uint64(flow), lk.PACKETS].sum())
 
 
 @pytest.mark.parametrize("mode", list(MODES))
@@ -88,7 +89,7 @@ def test_batches_do_not_show(mode: str, entries: int, probability: float, seed: 
     for other in tables[1:]:
         for column in ("fp", "rank", "stats"):
             assert np.array_equal(getattr(other, column), getattr(tables[0], column)), column
-        assert np.array_equal(np.delete(other.counters, tk.LOGGED), np.delete(tables[0].counters, tk.LOGGED))
+        assert np.array_equal(np.delete(other.counters, lk.LOGGED), np.delete(tables[0].counters, lk.LOGGED))
 
 
 def test_a_flow_that_is_new_in_a_batch_is_found_again_in_it() -> None:
@@ -104,7 +105,7 @@ def test_a_flow_evicted_in_a_batch_is_not_counted_where_it_was() -> None:
     table = Table(MODES["recent"], 1, 1.0)
     table.observe(crossings([5, 5, 6, 5]))
     assert (packets_of(table, 5), packets_of(table, 6)) == (1, 0)
-    assert table.counters[tk.EVICTIONS] == 2
+    assert table.counters[lk.EVICTIONS] == 2
 
 
 @njit
@@ -137,7 +138,7 @@ def test_the_rank_is_the_clock_and_the_square_root_of_the_bytes() -> None:
     assert table.rank[0] == int(math.sqrt(3600) * tk.CLOCK_UNITS) + 1
     table.observe(crossings([6], size=400))  # evicts flow 5: the clock takes a 64th of the way to its rank
     clock = (int(math.sqrt(3600) * tk.CLOCK_UNITS) + 1) >> tk.CLOCK_SHIFT
-    assert table.counters[tk.CLOCK] == clock
+    assert table.counters[lk.CLOCK] == clock
     assert table.rank[0] == clock + int(math.sqrt(400) * tk.CLOCK_UNITS) + 1
 
 
@@ -165,7 +166,7 @@ def test_an_announced_flow_stands_above_unselected_ones_and_makes_way_for_tagged
     assert (packets_of(table, 1), packets_of(table, 2)) == (0, 2)
     report = table.records()
     assert set(report.flow.tolist()) == {2, *range(200, 207)}
-    assert table.counters[tk.SELECTED_FLOWS] == 8
+    assert table.counters[lk.SELECTED_FLOWS] == 8
 
 
 def test_where_all_are_announced_an_untagged_flow_is_refused() -> None:
@@ -174,7 +175,7 @@ def test_where_all_are_announced_an_untagged_flow_is_refused() -> None:
     table.observe(crossings(list(range(1, 9)), tk.HINT))
     table.observe(crossings([100]))
     assert packets_of(table, 100) == 0
-    assert table.counters[tk.REFUSED_SAMPLES] == 1
+    assert table.counters[lk.REFUSED_SAMPLES] == 1
 
 
 def test_what_was_known_before_an_eviction_has_no_bound() -> None:
