@@ -11,20 +11,20 @@ that like Ctrl-C; where it does not, the signal ends it as it ends any program.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import errno
 import importlib
 import io
 import os
 import signal
 import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from ._version import __version__
 from .errors import MozartError
+from .signals import at_first
 from .traces.progress import say
 
 FAILED, INTERRUPTED, TERMINATED = 1, 130, 143
@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     hold_streams()
     try:
         args = build_parser().parse_args(argv)
-        with sigterm_interrupts() if args.writes else contextlib.nullcontext():
+        with sigterm_interrupts() if args.writes else nullcontext():
             status: int = args.run(args)
         sys.stdout.flush()
         return status
@@ -150,22 +150,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-@contextlib.contextmanager
-def sigterm_interrupts() -> Iterator[None]:
+def sigterm_interrupts() -> AbstractContextManager[None]:
     """Raise Terminated at the first SIGTERM, unless who called us has other plans for the signal."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
 
-    def handle(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one is meant as it is
+    def stop() -> None:
         raise Terminated
 
-    signal.signal(signal.SIGTERM, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return at_first(signal.SIGTERM, stop) if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL else nullcontext()
 
 
 def hold_streams() -> None:

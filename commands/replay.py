@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ..signals import at_first
+
 if TYPE_CHECKING:
     from ..fields import Field
     from ..replay.result import Result
@@ -130,17 +132,8 @@ def _show(tables: list[Any]) -> None:
 def stopped_by_ctrl_c() -> Iterator[threading.Event]:
     """Yield an event that the first Ctrl-C sets; the second one interrupts as usual."""
     stop = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
-
-    def handle(number: int, frame: Any) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, handle)
-    try:
+    with at_first(signal.SIGINT, stop.set):
         yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

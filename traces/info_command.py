@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ..signals import at_first
 from .formats import open_trace
 from .progress import say, watched
 
@@ -83,21 +84,16 @@ def closed_by_ctrl_c(trace: TraceReader | ParquetReader) -> Iterator[threading.E
     from .reader import TraceReader
 
     closed = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
-    if not isinstance(trace, TraceReader) or before is not signal.default_int_handler:
+    if not isinstance(trace, TraceReader) or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield closed
         return
 
-    def handle(*_: object) -> None:
-        signal.signal(signal.SIGINT, before)
+    def close() -> None:
         closed.set()
         trace.close()
 
-    signal.signal(signal.SIGINT, handle)
-    try:
+    with at_first(signal.SIGINT, close):
         yield closed
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def show(report: dict[str, Any], as_json: bool) -> None:
