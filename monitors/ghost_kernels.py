@@ -32,7 +32,7 @@ from .layout_kernels import (
     SPARE,
     first_bucket,
     second_bucket,
-)  # fmt: skip
+)
 
 GHOST, VOLUME, SINCE_NS = PRE_PACKETS, PRE_BYTES, SAMPLED_NS
 """The spare words: the ghost's key, its packets above its bytes, and when it was first counted."""

@@ -29,7 +29,7 @@ from .ghost_kernels import (
     release,
     turn_out_entry,
     volume_of,
-)  # fmt: skip
+)
 from .layout_kernels import (
     ANNOUNCED,
     BAR,
@@ -59,7 +59,7 @@ from .layout_kernels import (
     first_bucket,
     rank_of_tagged,
     second_bucket,
-)  # fmt: skip
+)
 from .mark_kernels import mark, marked
 
 BATCH = np.uint64(32)  # crossings looked up before they are applied
