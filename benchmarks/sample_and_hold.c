@@ -395,7 +395,8 @@ void observe(uint64_t n, const uint64_t *restrict key, const uint8_t *restrict k
                     }
                 }
                 if (slot == NOWHERE &&
-                    !(keeps_ghosts && lodge(rank, stats, counters, one, two, flow, volume_of(1, length[i]), now))) {
+                    !(keeps_ghosts && (int64_t)(rank_of_tagged(flow, span[i]) & ~SELECTED) > counters[BAR] &&
+                      lodge(rank, stats, counters, one, two, flow, volume_of(1, length[i]), now))) {
                     counters[REFUSED_SAMPLES]++;
                     continue;
                 }

@@ -17,7 +17,7 @@ SELECTED_NS, PRE_PACKETS, PRE_BYTES, SAMPLED_NS = map(np.uint64, range(4, COUNTS
 
 # what a table counts (entries of `counters`); BAR is the highest rank, less its bit SELECTED, of the tagged flows that
 # had to go, CLOCK the clock of the mode `recent`, GHOSTS how many flows are counted in spare words now, and FORGOTTEN
-# how many were drawn and then given up for want of such words
+# how many had to leave the table and found no such words, or outgrew them
 REFUSED_SAMPLES, SELECTED_COLLISIONS, EVICTIONS, MOVES, SELECTED_FLOWS, LOGGED, BAR, CLOCK = range(8)
 GHOSTS, FORGOTTEN, COUNTERS = 8, 9, 10
 

@@ -35,6 +35,7 @@ class Records:
     """Sampling probability that was in force."""
     first_ns: NDArray[np.int64]
     last_ns: NDArray[np.int64]
+    """Of a flow that a message brought back into the table, and that sent nothing since: when the message came."""
     selected_ns: NDArray[np.int64]
     """When the monitor learnt of the selection; -1 where it did not."""
     packets: NDArray[np.int64]

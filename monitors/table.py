@@ -10,7 +10,7 @@ eight slots, found from its key; it is inserted in the emptier one. Per crossing
 (c) no entry, not tagged: with the sampling probability insert into a free slot, never at a selected entry's expense
     (in the mode `recent` always, and over the non-selected entry of the lowest rank where no slot is free);
 (d) in the mode `mozart` a flow that (b) evicts, or that (c) finds no free slot for, goes on being counted as a *ghost*:
-    in words that a selected flow's slot does not need (`ghost_kernels.py`). Where its own tag comes, it has its past.
+    in words that a selected flow's slot does not need (`ghost_kernels.py`). When its own tag comes, it has its past.
 
 A reverse tag or an explicit message acts as (a) or (b) without a packet. One number a slot, its rank, says who goes
 first: 0 is free, and all selected entries stand above all others. The rank of the others is their size in bytes.
@@ -134,8 +134,7 @@ class Table:
             slots = slots[self.rank[slots] >= lk.ANNOUNCED]
         stats = self.stats[slots]
         selected = stats[:, lk.SELECTED_NS] >= 0
-        # the words of a past stand for a ghost where a selected flow has none
-        spare = np.full(len(slots), self.mode.keeps_ghosts) & (self.rank[slots] & lk.STANDING == lk.SELECTED)
+        spare = self._spare(slots)
         sampled_ns = np.where(spare, -1, stats[:, lk.SAMPLED_NS])
         pre_packets, pre_bytes = (np.where(spare, 0, stats[:, word]) for word in (lk.PRE_PACKETS, lk.PRE_BYTES))
         capture = np.where(sampled_ns == PRESERVED_NS, CAPTURES.index("preserved"), (sampled_ns < 0).astype(np.uint8))
@@ -165,6 +164,10 @@ class Table:
             measured=self.measure.columns(slots),
         )
 
+    def _spare(self, slots: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Say in which slots the words of a past are spare, because a selected flow has none: they are a ghost's."""
+        return np.full(len(slots), self.mode.keeps_ghosts) & (self.rank[slots] & lk.STANDING == lk.SELECTED)
+
     def report_bytes(self, records: Records) -> int:
         """Return the size of a report."""
         return len(records) * (ENTRY_BYTES + self.measure.row_bytes)
@@ -179,7 +182,7 @@ class Table:
         if self.preserve_bytes is not None:
             slots = self.occupied()
             size = self.stats[slots, lk.BYTES]
-            new = self.stats[slots, lk.SAMPLED_NS] != PRESERVED_NS
+            new = self._spare(slots) | (self.stats[slots, lk.SAMPLED_NS] != PRESERVED_NS)
             keep = slots[(size >= self.preserve_bytes) | (new & (size >= max(self.early_removal_bytes, 1)))]
         kept, size = self.fp[keep], self.stats[keep, lk.BYTES]
         worth = np.sqrt(size) * tk.CLOCK_UNITS if self.mode.recency else size

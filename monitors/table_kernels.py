@@ -391,8 +391,10 @@ def observe(
                     else:
                         slot = NOWHERE
                 if slot == NOWHERE:
+                    # a flow that ranks below the bar may be one that was tagged, and had to go
                     drawn = volume_of(1, length[i])
-                    if not keeps_ghosts or not lodge(rank, stats, counters, one, two, flow, drawn, now):
+                    fits = keeps_ghosts and np.int64(rank_of_tagged(flow, span[i]) & ~SELECTED) > counters[BAR]
+                    if not fits or not lodge(rank, stats, counters, one, two, flow, drawn, now):
                         counters[REFUSED_SAMPLES] += 1
                         continue
             stale = True

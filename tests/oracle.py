@@ -393,7 +393,7 @@ class PlainTable:
             elif ghost:
                 ghost.packets.append((serial, size))
             elif luck < int(self.probability * 2**32):
-                entry = self.enter_sampled(flow, (serial, size))
+                entry = self.enter_sampled(flow, (serial, size), span)
             if entry is None:
                 return
         if selects:
@@ -423,11 +423,12 @@ class PlainTable:
         self.occupy(where, entry, entry.sampled)
         return entry
 
-    def enter_sampled(self, flow: int, packet: tuple[int, int]) -> Entry | None:
-        """Make an entry by rule (c), or a ghost by rule (d)."""
+    def enter_sampled(self, flow: int, packet: tuple[int, int], span: int) -> Entry | None:
+        """Make an entry by rule (c), or a ghost by rule (d) of a flow that cannot have been tagged and refused."""
         where = self.room_for_sample(flow)
         if where is None:
-            self.refused += not (self.keeps_ghosts and self.lodge(Ghost(flow, [packet])))
+            may = self.keeps_ghosts and rank_of_tagged(flow, span) > self.bar
+            self.refused += not (may and self.lodge(Ghost(flow, [packet])))
             return None
         entry = Entry(flow, self.rank_of(0), sampled=True)
         self.occupy(where, entry, False)

@@ -14,6 +14,7 @@ from mozart.monitors.modes import MODES
 from mozart.monitors.records import CAPTURES
 from mozart.monitors.table import Crossings, Table
 from mozart.replay.run import replay
+from mozart.tests.oracle import rank_of_tagged
 
 P, T, S = tk.PACKET, tk.TAGGED, tk.SELECT
 A, B, C, D = (i << 32 | i for i in (1, 2, 3, 4))
@@ -156,3 +157,34 @@ def test_mozart_holds_at_least_what_two_mode_holds_from_before_the_event(probabi
     assert sum(held["mozart"]) > sum(held["two-mode"])
     for size in sizes:
         assert rows["mozart", size]["not_captured_ratio"] <= rows["two-mode", size]["not_captured_ratio"]
+
+
+def ordered(first: int, second: int) -> list[int]:
+    """Two flows by the rank that a tag gives them, the lower one first."""
+    return sorted((first, second), key=lambda flow: rank_of_tagged(flow, 1))
+
+
+@pytest.mark.parametrize("order", ["refused", "displaced", "refused by a message"])
+def test_a_flow_that_was_tagged_and_had_to_go_is_no_ghost(order: str) -> None:
+    """Its packets are not from before the event, and all monitors are to keep the same flows."""
+    low, high = ordered(A, B)
+    table = Table(MODES["mozart"], 1, 1.0)
+    tag = S if order == "refused by a message" else T
+    take(table, [(low, tag), (high, T)] if order == "displaced" else [(high, T), (low, tag)])
+    take(table, [(low, P), (low, P), (low, tag)], 3)
+    assert [int(flow) for flow in table.records().flow] == [high]
+    assert int(table.counters[lk.GHOSTS]) == 0
+    assert int(table.counters[lk.REFUSED_SAMPLES]) == 2
+    assert table.records().missed_packets_bound.tolist() == [np.inf]
+
+
+def test_a_new_flow_is_preserved_whatever_its_slot_held_before() -> None:
+    """The words that tell of a preserved entry stand there still when a flow without a past has moved in."""
+    rng = np.random.default_rng(0)
+    table = Table(MODES["mozart"], 24, 1.0, preserve_bytes=1000, early_removal_bytes=300)
+    take(table, [(flow, P) for flow in rng.integers(1, 2**64, 3, np.uint64).tolist()], size=1500)
+    table.start_epoch()
+    take(table, [(flow, T) for flow in rng.integers(1, 2**64, 24, np.uint64).tolist()], 10, size=500)
+    selected = set(table.records().flow.tolist())
+    table.start_epoch()
+    assert {int(flow) for flow in table.fp[table.occupied()]} == selected
