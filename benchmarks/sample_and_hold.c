@@ -372,11 +372,8 @@ void observe(uint64_t n, const uint64_t *restrict key, const uint8_t *restrict k
                 } else if (slot == NOWHERE) {
                     counters[SELECTED_COLLISIONS]++;
                 }
-                if (slot == NOWHERE) {
-                    if (ghost != NOWHERE)
-                        lodge(rank, stats, counters, one, two, flow, past, since);
+                if (slot == NOWHERE)
                     continue;
-                }
             } else {
                 if (ghost != NOWHERE) {
                     count_ghost(rank, stats, counters, ghost, length[i]);

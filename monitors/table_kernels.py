@@ -371,9 +371,7 @@ def observe(
                         )
                 elif slot == NOWHERE:
                     counters[SELECTED_COLLISIONS] += 1
-                if slot == NOWHERE:
-                    if ghost != NOWHERE:
-                        lodge(rank, stats, counters, one, two, flow, past, since)
+                if slot == NOWHERE:  # never where there was a ghost: the flow whose words it had ranks lower
                     continue
             else:
                 # (c) no entry, not selected: with the sampling probability into a free slot, or into spare words

@@ -416,8 +416,7 @@ class PlainTable:
             self.ghosts = {where: other for where, other in self.ghosts.items() if other is not ghost}
         where = self.room_for_selected(flow, span, ghost is not None)
         if where is None:
-            if ghost:
-                self.lodge(ghost)
+            assert ghost is None  # the flow in whose slot it stood ranks lower
             return None
         entry = Entry(flow, self.rank_of(0), packets=ghost.packets if ghost else [], sampled=ghost is not None)
         self.occupy(where, entry, entry.sampled)
