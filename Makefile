@@ -4,7 +4,7 @@ ARGS ?=
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run live test check bench clean
+.PHONY: help setup run live test check docs bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,9 @@ check: setup  ## ruff (lint and format), mypy, and that imports between rooms go
 	@mkdir -p .cache/typing && ln -sfn "$(CURDIR)" .cache/typing/mozart
 	@MYPYPATH=.cache/typing $(BIN)/mypy --config-file setup.cfg -p mozart
 	@$(BIN)/python tests/rooms.py
+
+docs: setup  ## write anew what docs/ has from the code: keys, events, measures, columns
+	@$(BIN)/python -m mozart.commands.reference
 
 bench: setup  ## speed and quality, each against a named peer on the same input (see benchmarks/)
 	@scripts/bench $(ARGS)

@@ -60,6 +60,7 @@ COMMANDS: dict[str, Command | Group] = {
     "tasks": Command("list, add and remove tasks in a network that is running live", ".commands.tasks"),
     "doctor": Command("say what a live run needs, what is missing and how to get it", ".commands.doctor"),
     "clean": Command("undo what live runs that crashed have left on this machine", ".commands.clean"),
+    "list": Command("say what there is: events, measures, topologies, algorithms; columns", ".commands.list"),
     "topology": Command("show a network as a table and as a picture", ".commands.topology"),
     "trace": Group(
         "look into packet traces, cut, convert and make them",

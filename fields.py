@@ -58,6 +58,25 @@ class Field:
         return self.default is REQUIRED
 
     @property
+    def type_name(self) -> str:
+        """Name the type: float, int, str, bool, list[int] and so on."""
+        return self.type.__name__ if isinstance(self.type, type) and self.type in NOUNS else str(self.type)
+
+    @property
+    def unit_name(self) -> str:
+        """Name the unit; empty where the value has none."""
+        return self.unit or ("share" if self.percent else "")
+
+    @property
+    def default_text(self) -> str:
+        """Write the default as a task file has it, or that there is none."""
+        if self.required:
+            return "required"
+        if self.default is None:
+            return "null"
+        return f"[{', '.join(map(str, self.default))}]" if isinstance(self.default, tuple) else str(self.default)
+
+    @property
     def allowed(self) -> str:
         """Say in words what the field takes, bounds and unit included."""
         if self.type is str and self.choices:
@@ -127,6 +146,21 @@ class Field:
             words += ["at most " + _plain(self.maximum)] if self.maximum is not None else []
         words += ["below " + _plain(self.below)] if self.below is not None else []
         return (", each " if each else " ") + " and ".join(words) if words else ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One declared column of a table that a run writes.
+
+    `type` is int, float, str or bool; `unit` is empty where there is none. `computed` says how a value is made and
+    when it is null. Writers, legends and docs/columns.md take their names and words from the declaration.
+    """
+
+    name: str
+    type: type
+    unit: str
+    meaning: str
+    computed: str
 
 
 def declared(field: Field) -> Any:

@@ -55,10 +55,10 @@ class Volume(Measure):
 
 
 class Distinct(Measure):
-    """Number of distinct values among a flow's packets, by a HyperLogLog sketch of 64 registers an entry.
+    """Number of distinct values among a flow's packets.
 
-    The standard error is 1.04 / sqrt(64) = 13 %; below 160 values linear counting takes over, which is exact for
-    very few and about 6 % off at 64 (Flajolet et al. 2007).
+    Estimated by a HyperLogLog sketch of 64 registers an entry. The standard error is 1.04 / sqrt(64) = 13 %; below 160
+    values linear counting takes over, which is exact for very few and about 6 % off at 64 (Flajolet et al. 2007).
     """
 
     wants_slots = True

@@ -14,17 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
 from ..errors import SpecError
-from .result import COLUMNS, Result
+from .columns import LINKS, ROWS, names
+from .result import Result
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 PACKAGES = ("numpy", "numba", "pyarrow", "networkx", "matplotlib", "PuLP", "PyYAML")
 LINK_TABLES = ("links.csv", "links.parquet")
-LINK_COLUMNS = (
-    "task", "mode", "memory_entries", "detection_delay_ms",
-    "link", "judged", "lost_packets", "estimated_loss", "true_loss", "flows",
-)  # fmt: skip
 MOST_ACROSS = 6
 """Memory sizes that stand side by side in a table; more stand below each other."""
 
@@ -55,11 +52,11 @@ def write_run(result: Result, folder: str | Path, plot: bool = True) -> list[Pat
         paths = [place / "run.json"]
         earlier = _tasks_of(paths[0])
         paths[0].write_text(json.dumps({**result.to_dict(), **provenance(result)}, indent=2) + "\n")
-        paths += write_table(place / "rows", COLUMNS, result.rows)
+        paths += write_table(place / "rows", names(ROWS), result.rows)
         for old in LINK_TABLES:
             (place / old).unlink(missing_ok=True)
         if result.located_links:
-            paths += write_table(place / "links", LINK_COLUMNS, _links(result))
+            paths += write_table(place / "links", names(LINKS), result.link_rows)
     except OSError as error:
         raise SpecError(f"{folder}: the run cannot be written there: {error.strerror or error}") from error
     if plot:
@@ -84,11 +81,6 @@ def write_table(place: Path, columns: Iterable[str], rows: Sequence[Mapping[str,
     pyarrow.csv.write_csv(table, paths[0])
     pyarrow.parquet.write_table(table, paths[1])
     return paths
-
-
-def _links(result: Result) -> list[dict[str, Any]]:
-    """Return one row a link that a setting found lossy, or that is."""
-    return [found | link for found in result.located_links for link in found["links"]]
 
 
 def _tasks_of(run_json: Path) -> set[str]:

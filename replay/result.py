@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,29 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import MozartError
 from ..topologies.topology import Topology
-
-COLUMNS = {
-    "task": "name of the task",
-    "mode": "how the monitors worked (monitors/modes.py)",
-    "memory_entries": "entries of each monitor's table",
-    "detection_delay_ms": "time between the event and the first packet that can be tagged",
-    "probability": "sampling probability of untagged packets",
-    "selected_flows": "flows that the event selected",
-    "captured_flows": "reachable ones with a record in every monitor that their packets crossed",
-    "not_captured_ratio": "share of the reachable selected flows that are not captured",
-    "unreachable_flows": "selected flows of which no packet crosses a monitor after the selection",
-    "unreachable_captured_flows": "of those, how many were captured all the same",
-    "floor_ratio": "share of the reachable flows that even the best table of that size must miss",
-    "selected_bytes": "bytes of reachable selected flows, counted at each monitor crossed",
-    "captured_bytes": "of those, how many the records hold",
-    "pre_event_bytes": "bytes of reachable selected flows from before their selection",
-    "pre_event_captured_bytes": "of those, how many the records hold",
-    "volume_error": "mean relative error of a record's estimate of its flow's bytes",
-    "selected_collisions": "packets of selected flows that found no slot: they, or another selected flow, went",
-    "refused_samples": "sampled packets refused for want of a slot",
-    "report_bytes": "size of all reports",
-}
-"""The columns of `rows` and what they mean."""
+from .columns import LINKS, ROWS, names
 
 
 @dataclass(slots=True, repr=False)
@@ -74,6 +52,11 @@ class Result:
         """Packets replayed in a second."""
         return self.trace["packets"] / self.seconds if self.seconds > 0 else 0.0
 
+    @property
+    def link_rows(self) -> list[dict[str, Any]]:
+        """One row a link that a setting found to lose packets, or that does."""
+        return link_rows(self.located_links)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain values."""
         return {
@@ -105,4 +88,9 @@ class Result:
         """Return the rows as a pandas DataFrame (needs the extra `notebook`)."""
         import pandas
 
-        return pandas.DataFrame(self.rows, columns=list(COLUMNS))
+        return pandas.DataFrame(self.rows, columns=names(ROWS))
+
+
+def link_rows(located: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what settings found of links (`Result.located_links`) as one row a setting and link (columns.LINKS)."""
+    return [{name: {**found, **link}[name] for name in names(LINKS)} for found in located for link in found["links"]]

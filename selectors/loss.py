@@ -29,7 +29,9 @@ class Loss(Selector):
     keys = ("five-tuple",)  # sequence numbers of several connections do not compare
     parameters: ClassVar = {
         "threshold": Field(float, "share of packets retransmitted", 0.02, above=0, maximum=1, percent=True),
-        "min_packets": Field(int, "packets of a flow before it is judged", 20, minimum=1, maximum=10**9),
+        "min_packets": Field(
+            int, "packets of a flow before it is judged", 20, minimum=1, maximum=10**9, unit="packets"
+        ),
     }
     threshold: float
     min_packets: int

@@ -29,7 +29,7 @@ class PortScan(Selector):
     default_key = "src"
     parameters: ClassVar = {
         "ports": Field(list[int], "destination ports that are watched", (22, 23, 445, 3389), minimum=0, maximum=65535),
-        "threshold": Field(int, "distinct (destination, port) pairs tried", 10, minimum=1, maximum=4096),
+        "threshold": Field(int, "distinct (destination, port) pairs tried", 10, minimum=1, maximum=4096, unit="pairs"),
         "window_s": Field(float, "time within which they were tried", 60.0, above=0, maximum=MOST_S, unit="s"),
     }
     ports: tuple[int, ...]

@@ -33,7 +33,7 @@ class SynFlood(Selector):
     event = "syn-flood"
     default_key = "dst"
     parameters: ClassVar = {
-        "threshold": Field(int, "unexplained SYNs in a second", 100, minimum=1, maximum=10**9),
+        "threshold": Field(int, "unexplained SYNs in a second", 100, minimum=1, maximum=10**9, unit="SYN/s"),
     }
     threshold: int
 

@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mozart.errors import SpecError
-from mozart.fields import REQUIRED, Field, fields_of
+from mozart.fields import Field
 from mozart.replay import vocabulary
 from mozart.tasks import (
     KEYS,
     MONITOR_ROLES,
-    SECTIONS,
     SELECTOR_ROLES,
     Spec,
     Task,
@@ -527,15 +526,3 @@ def test_a_spec_does_not_change_under_its_users() -> None:
     with pytest.raises(AttributeError):
         one.weight = 2.0  # type: ignore[misc]
     assert isinstance(one, Task)
-
-
-def test_the_documentation_lists_every_declared_key() -> None:
-    """The table of docs/task-file.md is exactly this; paste what the test shows where it differs."""
-    rows = ["| key | what it holds | default | meaning |", "|---|---|---|---|"]
-    for section, made in SECTIONS.items():
-        for key, field in fields_of(made).items():
-            default = (
-                "required" if field.default is REQUIRED else "null" if field.default is None else f"`{field.default}`"
-            )
-            rows.append(f"| `{section + '.' if section else ''}{key}` | {field.allowed} | {default} | {field.help} |")
-    assert "\n".join(rows) in (ROOT / "docs" / "task-file.md").read_text(encoding="utf-8")

@@ -58,6 +58,16 @@ FILE_PARAMETERS: dict[str, dict[str, Field]] = {
 TABLES = {**PARAMETERS, **FILE_PARAMETERS}
 """All of them, as the task file needs them to check what stands beside a topology's name."""
 
+SUMMARIES = {
+    "b4": "the wide-area network between data centres of the MOZART evaluation: 12 switches, 19 links",
+    "leaf-spine": "every leaf linked to every spine",
+    "fattree": "fat-tree of k-port switches (Al-Fares, Loukissas, Vahdat 2008)",
+    "line": "switches in a row, a host on each",
+    ".graphml": "GraphML, such as the files of the Internet Topology Zoo",
+    ".json": "the project's own format (docs/topologies.md)",
+}
+"""What each of them is, in a line."""
+
 MAKERS: Mapping[str, Callable[..., Topology]] = {
     "b4": b4,
     "leaf-spine": leaf_spine,
