@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+DEFAULT_FOLDER = "runs/live-%Y%m%d-%H%M%S"
 EXAMPLES = """examples:
   mozart live examples/b4-live.yaml --duration 30
   mozart live tasks.yaml --trace backbone.pcap.gz --rate 5000 --out run
@@ -31,11 +32,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, metavar="N", help="where switches connect; default: a free port")
     parser.add_argument("--patience", type=float, metavar="S", help="how long to wait for each part; default 60")
     parser.add_argument("--out", metavar="DIR", help="run folder; default runs/live-<time>")
+    parser.add_argument("--force", action="store_true", help="replace the run that DIR holds")
     parser.add_argument("--json", action="store_true", help="write the result as JSON on standard output")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run live, show the result beside the replay of what was sent, and write the run folder."""
+    from ..folders import refuse_idle_force, run_folder
+
+    refuse_idle_force(args.force, ("--out", args.out))
+    folder = time.strftime(DEFAULT_FOLDER) if args.out is None else args.out
+    with run_folder(folder, args.force, parents=args.out is None) as place:
+        return _live(args, place)
+
+
+def _live(args: argparse.Namespace, folder: Path) -> int:
     from dataclasses import replace as with_
 
     from ..live.report import tables, write_run
@@ -54,7 +65,6 @@ def run(args: argparse.Namespace) -> int:
         "patience_s": args.patience,
     }  # fmt: skip
     options = Options(**{name: value for name, value in given.items() if value is not None})
-    folder = Path(args.out or time.strftime("runs/live-%Y%m%d-%H%M%S"))
     with stopped_by_ctrl_c() as stop:
         result = live(spec, options, folder, lambda text: print(f"live: {text}", file=sys.stderr, flush=True), stop)
     write_run(result, folder)

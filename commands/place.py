@@ -7,7 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lost", default="", metavar="s3,h2", help="devices that have disappeared")
     parser.add_argument("--explain", action="append", default=[], metavar="TASK", help="why a task does not run")
     parser.add_argument("--plot", nargs="?", const=".", metavar="DIR", help="draw figures into a folder")
+    parser.add_argument("--force", action="store_true", help="replace figures, and a run of another kind in --out")
     parser.add_argument("--json", action="store_true", help="write rows, means and the last placement as JSON")
     sweep = parser.add_argument_group("sweeps over generated problems")
     sweep.add_argument("--out", metavar="DIR", help="keep what is finished; the same command goes on from there")
@@ -56,16 +57,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Place, print the table or JSON, explain, draw; what Ctrl-C leaves is shown too."""
-    from ..errors import SpecError
-    from ..placement import report
     from ..placement.algorithms import ALGORITHMS
-    from ..placement.keep import load_kept
-    from ..traces.progress import say
 
     if args.list:
         print("\n".join(f"  {name:12} {line}" for name, (_, _, line) in ALGORITHMS.items()))
         return 0
     _refuse_wrong(args)
+    with _places(args):
+        return _place(args)
+
+
+@contextmanager
+def _places(args: argparse.Namespace) -> Iterator[None]:
+    """Hold the folders that results go to; figures that are there already are refused, but for a sweep that goes on."""
+    from ..folders import SWEEP, check_folder, refuse_idle_force, refuse_present, run_folder
+
+    refuse_idle_force(args.force, ("--out", args.out), ("--plot", args.plot))
+    goes_on = args.out is not None and Path(args.out, SWEEP).exists()
+    with nullcontext() if args.out is None else run_folder(args.out, args.force, keeps=SWEEP):
+        if args.plot is not None:
+            if args.plot != args.out:
+                check_folder(args.plot, "--plot")
+            present = [path for form in ("png", "pdf") for path in sorted(Path(args.plot).glob(f"placement_*.{form}"))]
+            refuse_present(present, "--plot", args.force or goes_on)
+        yield
+
+
+def _place(args: argparse.Namespace) -> int:
+    """Place what was asked for and show it."""
+    from ..errors import SpecError
+    from ..placement import report
+    from ..placement.keep import load_kept
+    from ..traces.progress import say
+
     kept = load_kept(args.keep) if args.keep else None
     source = _Source(args)
     runs, complete = _swept(args, source) if _is_sweep(args) else _compared(args, source, kept)
@@ -77,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(*report.tables(runs), *(report.moves(runs[-1]) if kept is not None else ()), sep="\n")
     _explain(args, last, runs[-1])
-    if args.plot:
+    if args.plot is not None:
         _plot(Path(args.plot), source, last, runs)
     if complete:
         return 0
@@ -86,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _is_sweep(args: argparse.Namespace) -> bool:
-    return bool(args.out or args.jobs or args.scheduler)
+    return not (args.out is None and args.jobs is None and args.scheduler is None)
 
 
 def _refuse_wrong(args: argparse.Namespace) -> None:

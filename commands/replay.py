@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ..signals import at_first
@@ -52,23 +52,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what places the modules on devices (default priced; mozart place --list names them all)",
     )
     parser.add_argument("--out", metavar="DIR", help="run folder for tables (CSV, Parquet), figures and run.json")
+    parser.add_argument("--force", action="store_true", help="replace the run that DIR holds")
     parser.add_argument("--json", action="store_true", help="write the result as JSON on standard output")
 
 
 def run(args: argparse.Namespace) -> int:
     """Replay, show the result, and write the run folder; a damaged trace ends with what came before it."""
+    from ..folders import refuse_idle_force, run_folder
+
+    refuse_idle_force(args.force, ("--out", args.out))
+    with nullcontext() if args.out is None else run_folder(args.out, args.force):
+        return _replay(args)
+
+
+def _replay(args: argparse.Namespace) -> int:
     from dataclasses import replace as with_
 
     from ..errors import SpecError
     from ..fields import fields_of
     from ..placement.algorithms import DEFAULT
-    from ..replay.report import check_folder
     from ..replay.run import replay
     from ..replay.vocabulary import load
     from ..tasks import MonitorSpec, Sampling, SelectorSpec, Spec, parse_loss
 
-    if args.out:
-        check_folder(args.out)
     spec = load(args.spec)
     if args.duration is not None:
         if spec.traffic.synthetic is None or args.trace:

@@ -12,18 +12,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `mozart topology`."""
     parser.add_argument("topology", help="b4, or another with parameters: fattree,k=4; or a .graphml or .json file")
     parser.add_argument("--plot", metavar="FILE", help="draw it into a .png, .pdf or .svg file")
+    parser.add_argument("--force", action="store_true", help="replace the picture where it is there already")
     parser.add_argument("--json", action="store_true", help="write it as JSON, as a topology file has it")
 
 
 def run(args: argparse.Namespace) -> int:
     """Show a topology."""
+    from ..folders import check_file, refuse_idle_force
     from ..topologies.catalogue import load
     from ..topologies.describe import describe, summary
     from ..topologies.json_file import to_json
 
+    refuse_idle_force(args.force, ("--plot", args.plot))
+    if args.plot is not None:
+        check_file(args.plot, "--plot", args.force)
     topology = load(args.topology)
     drawn = None
-    if args.plot:
+    if args.plot is not None:
         from ..topologies.picture import picture
 
         drawn = picture(topology, args.plot)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LiveError
+from ..folders import make_folder
 from ..replay.report import write_table
 from ..replay.result import Result
 from ..topologies.topology import Topology
@@ -169,7 +170,7 @@ def write_run(result: LiveResult, folder: str | Path, plot: bool = True) -> list
     rows = [{"source": source, **row} for source, some in _sources(result) for row in some]
     written = []
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        make_folder(place)
         written.append(place / "run.json")
         written[0].write_text(json.dumps(result.to_dict(), indent=2) + "\n")
         for name, some in (("rows", rows), ("comparison", result.compared)):

@@ -33,6 +33,7 @@ from ..bus.access import KEEPALIVE_S, BrokerAccess, write_access
 from ..bus.messages import unpack
 from ..controller.planned import Plan, load_plan
 from ..errors import LiveError, MozartError, SpecError
+from ..folders import make_folder
 from ..tasks import Spec
 from ..topologies.catalogue import load as load_topology
 from .broker import Broker
@@ -136,7 +137,7 @@ class Run:
     def _prepare(self) -> None:
         """Step 1."""
         refuse_without_root()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         if (self.folder / "plan.json").exists():
             raise LiveError(f"{self.folder} has a run already; name another folder with --out")
         self.record = self._stack.enter_context(Record.open(self.folder))

@@ -24,6 +24,7 @@ import numpy as np
 
 from .._version import __version__
 from ..errors import PlacementError
+from ..folders import make_folder
 from ..topologies.json_file import from_json, to_json
 from ..topologies.topology import Topology
 from .algorithms import ALGORITHMS, place
@@ -209,7 +210,7 @@ def _record(out: str | Path | None) -> Iterator[tuple[dict[Cell, Line], Callable
         return
     path = Path(out) / FILE
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         file = path.open("a+b", buffering=0)
     except OSError as error:
         raise PlacementError(f"the sweep cannot be kept in {out}: {error.strerror}") from error

@@ -23,9 +23,6 @@ LOOK = {
 }
 """Colour and marker of each mode, the same in all figures."""
 
-KINDS = ("not-captured", "report-bytes", "pre-event")
-"""What is drawn of a task; the files are called TASK-KIND."""
-
 LETTER_SHARE = 0.027
 """Width of a letter below the axis, as a share of the axis."""
 

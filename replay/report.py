@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import itertools
 import json
 import os
 import platform
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
 from ..errors import SpecError
+from ..folders import make_folder, results_in
 from .columns import LINKS, ROWS, names
 from .result import Result
 
@@ -30,16 +30,6 @@ TOLD_COMPILE_SHARE = 0.1
 UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"), (1, "B"))
 
 
-def check_folder(folder: str | Path) -> None:
-    """Refuse, with SpecError, a name under which no run folder can be, before a long run ends there."""
-    place = Path(folder).absolute()
-    there = next(each for each in (place, *place.parents) if os.path.lexists(each))
-    if not there.is_dir():
-        raise SpecError(f"{folder}: the run cannot be written there: {there} is not a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise SpecError(f"{folder}: the run cannot be written there: {there} is not yours to write to")
-
-
 def write_run(result: Result, folder: str | Path, plot: bool = True) -> list[Path]:
     """Write the run folder: run.json, the figures, and as CSV and Parquet the rows and what links were found to lose.
 
@@ -48,9 +38,9 @@ def write_run(result: Result, folder: str | Path, plot: bool = True) -> list[Pat
     """
     place = Path(folder)
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        make_folder(place)
         paths = [place / "run.json"]
-        earlier = _tasks_of(paths[0])
+        earlier = list(results_in(place))
         paths[0].write_text(json.dumps({**result.to_dict(), **provenance(result)}, indent=2) + "\n")
         paths += write_table(place / "rows", names(ROWS), result.rows)
         for old in LINK_TABLES:
@@ -61,10 +51,11 @@ def write_run(result: Result, folder: str | Path, plot: bool = True) -> list[Pat
         raise SpecError(f"{folder}: the run cannot be written there: {error.strerror or error}") from error
     if plot:
         from ..topologies.picture import picture
-        from .figures import KINDS, draw
+        from .figures import draw
 
-        for task, kind, form in itertools.product(earlier, KINDS, ("png", "pdf")):
-            (place / f"{task}-{kind}.{form}").unlink(missing_ok=True)
+        for old in earlier:
+            if old.endswith((".png", ".pdf")):
+                (place / old).unlink(missing_ok=True)
         paths += draw(result.rows, place)
         paths += [picture(result.topology, place / f"network.{kind}", result.link_mbps) for kind in ("png", "pdf")]
     return paths
@@ -81,14 +72,6 @@ def write_table(place: Path, columns: Iterable[str], rows: Sequence[Mapping[str,
     pyarrow.csv.write_csv(table, paths[0])
     pyarrow.parquet.write_table(table, paths[1])
     return paths
-
-
-def _tasks_of(run_json: Path) -> set[str]:
-    """Return the tasks of the run that a folder has from before; none where it has none that can be read."""
-    try:
-        return {Path(row["task"]).name for row in json.loads(run_json.read_text())["rows"]}
-    except (OSError, ValueError, TypeError, KeyError):
-        return set()
 
 
 def provenance(result: Result) -> dict[str, Any]:

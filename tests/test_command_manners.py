@@ -17,7 +17,7 @@ import pytest
 from mozart.cli import main
 from mozart.commands.tasks import ranges, show
 from mozart.replay.figures import capture, past, reports
-from mozart.replay.report import check_folder, tables
+from mozart.replay.report import tables
 from mozart.replay.run import replay
 from rich.console import Console
 
@@ -66,7 +66,8 @@ def test_a_run_folder_that_cannot_be_is_refused_before_the_replay(
         told = capsys.readouterr()
         assert told.out == ""
         assert "cannot be written there" in told.err
-    check_folder(tmp_path / "new" / "run")
+    assert run("replay", spec, "--out", tmp_path / "new" / "run") == 2
+    assert f"there is no folder {tmp_path / 'new'}" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
 
@@ -105,7 +106,9 @@ def test_a_run_folder_holds_the_figures_of_one_run(spec: Path, tmp_path: Path) -
     assert (out / "lossy-not-captured.png").exists()
     (out / "notes.png").touch()
     (out / "mine-not-captured.png").touch()
-    assert run("replay", spec, "--memory", "64", "--out", out) == 0
+    assert run("replay", spec, "--memory", "64", "--out", out) == 2
+    assert (out / "lossy-not-captured.png").exists()
+    assert run("replay", spec, "--memory", "64", "--out", out, "--force") == 0
     assert not (out / "lossy-not-captured.png").exists()
     left = {path.name for path in out.iterdir()}
     assert {"run.json", "network.png", "notes.png", "mine-not-captured.png"} <= left

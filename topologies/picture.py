@@ -59,7 +59,6 @@ def picture(topology: Topology, path: str | Path, loads: Mapping[str, float] | N
         axes.axis("off")
         _draw(figure, axes, topology, loads)
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(place, dpi=PIXELS_PER_INCH, metadata=STAMPS[kind])
         except OSError as error:
             raise TopologyError(f"{path}: the picture cannot be written: {error.strerror}") from None

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from ..errors import SpecError
+from ..folders import make_folder
 from .info import TimeBins, TraceInfo, tail
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
@@ -61,7 +62,7 @@ def save(figure: Figure, folder: str | Path, name: str) -> list[Path]:
     """Write a figure as PNG and PDF into a folder, made where it is missing, and return the paths."""
     place = Path(folder)
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        make_folder(place)
         paths = [place / f"{name}.{kind}" for kind in ("png", "pdf")]
         figure.savefig(paths[0], dpi=PIXELS_PER_INCH, metadata={"Software": None})
         figure.savefig(paths[1], metadata={"CreationDate": None})

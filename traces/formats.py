@@ -53,6 +53,8 @@ def open_writer(path: str) -> PcapWriter | ParquetWriter:
 
 def check_output(path: str, force: bool) -> None:
     """Refuse, with SpecError, a name that cannot be written, has no format's suffix, or is taken."""
+    if not path:
+        raise SpecError("OUT is an empty name; name a file to write, such as out.pcap")
     if path != "-":
         try:
             _check_place(path, Path(path), force)

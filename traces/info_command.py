@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..signals import at_first
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .parquet import ParquetReader
     from .reader import TraceReader
 
+FIGURES = ("flow-lengths", "packet-sizes", "rate")
 SHOWN_QUANTILES = ("p10", "p50", "p90", "p99", "p99.9")
 
 LEAST_WIDTH = 80
@@ -42,14 +44,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="write the figures as JSON")
     parser.add_argument("--plot", metavar="DIR", help="draw the distributions there, as PNG and PDF")
+    parser.add_argument("--force", action="store_true", help="replace figures that are there already")
 
 
 def run(args: argparse.Namespace) -> int:
     """Read the trace and show what is in it; of a damaged or interrupted one, what was read."""
     from ..errors import TraceError
+    from ..folders import check_folder, refuse_idle_force, refuse_present
     from .ahead import BUFFERS, ahead
     from .info import TraceInfo
 
+    refuse_idle_force(args.force, ("--plot", args.plot))
+    if args.plot is not None:
+        check_folder(args.plot, "--plot")
+        refuse_present(figure_paths(args.plot), "--plot", args.force)
     info = TraceInfo()
     stopped: BaseException | None = None
     with open_trace(args.file, buffers=BUFFERS) as trace, closed_by_ctrl_c(trace) as closed:
@@ -65,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         raise stopped
     report["complete"] = stopped is None
     show(report, args.json)
-    if args.plot and info.packets:
+    if args.plot is not None and info.packets:
         from .figures import draw_trace
 
         for path in draw_trace(info, args.plot):
@@ -73,6 +81,11 @@ def run(args: argparse.Namespace) -> int:
     if stopped is not None:
         raise stopped
     return 0
+
+
+def figure_paths(folder: str) -> list[Path]:
+    """Return where the figures of a trace go."""
+    return [Path(folder, f"{name}.{form}") for name in FIGURES for form in ("png", "pdf")]
 
 
 @contextmanager
