@@ -46,7 +46,7 @@ def _at(roles: tuple[str, ...], purpose: str) -> Any:
 class TopologySpec:
     """Which network. `options` are the parameters of that topology."""
 
-    name: str = declared(Field(str, "a topology's name, or a .graphml or .json file beside the task file"))
+    name: str = declared(Field(str, "a topology's name, or a file of a network beside the task file"))
     ecmp: str | float = declared(
         Field(
             float,
@@ -374,10 +374,11 @@ def _topology(section: Section, folder: Path, topologies: Mapping[str, Table]) -
     fixed = section.values(fields_of(TopologySpec))
     name = fixed["name"]
     kind = Path(name or "").suffix.lower()
-    is_file = kind in (".graphml", ".json")
+    endings = [each for each in topologies if each.startswith(".")]
+    is_file = kind in endings if topologies else bool(kind)
     if topologies and name is not None and (kind if is_file else name) not in topologies:
-        known = [each for each in topologies if not each.startswith(".")]
-        allowed = f"one of {', '.join(known)}, or a file that ends in .graphml or .json"
+        known = [each for each in topologies if each not in endings]
+        allowed = f"one of {', '.join(known)}, or a file that ends in {' or '.join(endings)}"
         section.refuse("name", f"must be {allowed}, not {show(name)}{suggestion(name, known)}")
     table = topologies.get(kind if is_file else name or "")
     if table is None:
@@ -434,16 +435,22 @@ def _prefixes(section: Section) -> dict[str, tuple[str, ...]]:
     return prefixes
 
 
+LINK = re.compile(rf"({DEVICE})-({DEVICE})(\.[2-9]|\.[1-9]\d+)?")
+"""A link's name: its two ends, and the number of a parallel one."""
+
+
 def _loss(section: Section) -> dict[str, float]:
     """Read link -> probability, the links by their ends in order (h before s, then by number)."""
     loss: dict[str, float] = {}
     for link in section.nodes:
-        ends = sorted(link.split("-"), key=lambda end: (end[:1], len(end), end))
-        if len(ends) != 2 or ends[0] == ends[1] or not all(re.fullmatch(DEVICE, end) for end in ends):
+        found = LINK.fullmatch(link)
+        if not found or found[1] == found[2]:
             section.refuse(link, "is no link; keys here are two devices such as s3-s6")
-        elif "-".join(ends) in loss:
+            continue
+        name = "-".join(sorted(found.group(1, 2), key=lambda end: (end[:1], len(end), end))) + (found[3] or "")
+        if name in loss:
             section.refuse(link, "is the same link as one above; keep one")
-        loss["-".join(ends)] = section.value(link, LOSS)
+        loss[name] = section.value(link, LOSS)
     return dict(sorted(loss.items()))
 
 

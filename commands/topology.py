@@ -10,7 +10,9 @@ from typing import Any
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `mozart topology`."""
-    parser.add_argument("topology", help="b4, or another with parameters: fattree,k=4; or a .graphml or .json file")
+    parser.add_argument(
+        "topology", help="b4, or another with parameters: fattree,k=4; or a file, as zoo.graphml,latency_ms=5"
+    )
     parser.add_argument("--plot", metavar="FILE", help="draw it into a .png, .pdf or .svg file")
     parser.add_argument("--force", action="store_true", help="replace the picture where it is there already")
     parser.add_argument("--json", action="store_true", help="write it as JSON, as a topology file has it")
@@ -35,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(to_json(topology))
     else:
-        for line in sizes(summary(topology)):
+        for line in (*sizes(summary(topology)), *topology.notes):
             print(line)
         show(describe(topology))
     if drawn:

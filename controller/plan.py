@@ -59,6 +59,10 @@ def make_plan(
         raise SpecError(f"no mode {mode!r}; there are {', '.join(MODES)}")
     keep = keep or Kept()
     topology = load_topology(spec.topology.name, **spec.topology.options)
+    if topology.has_parallel_links:
+        raise SpecError(
+            f"{topology.name} keeps parallel links apart, and switches forward by neighbour: say parallel=join"
+        )
     working, cut_off = without_links(topology, down)  # 1
     routes = Routes(working, spec.topology.ecmp)
     paths = paths_of(routes)  # 2

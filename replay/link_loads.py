@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 
 from .routes import Routes
@@ -27,10 +25,10 @@ class LinkLoads:
 
         A trace that takes no time has no rate: all loads are 0.
         """
-        topology = self.routes.topology
-        loads = {link.name: 0.0 for link in topology.links}
+        links = self.routes.topology.links
+        loads = [0.0] * len(links)
         for route, carried in zip(self.routes.all, self.bytes, strict=True):
             if carried and duration_s > 0:
-                for a, b in itertools.pairwise(route.devices):
-                    loads[topology.link(a, b).name] += carried * 8 / 1e6 / duration_s
-        return loads
+                for hop in range(len(route.devices) - 1):
+                    loads[self.routes.link_at(route, hop)] += carried * 8 / 1e6 / duration_s
+        return {link.name: load for link, load in zip(links, loads, strict=True)}

@@ -10,7 +10,7 @@ a monitor at both ends, such as those to hosts, are not judged.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,7 +54,6 @@ class Hop:
 def hops_between(
     monitors: Sequence[str],
     routes: Routes,
-    link_number: Mapping[frozenset[str], int],
     reached: Sequence[Collection[int]],
 ) -> list[Hop]:
     """Return the links whose both ends have a monitor, once for each direction that a path takes.
@@ -62,13 +61,13 @@ def hops_between(
     `reached` has, for each route, the numbers of the monitors that the tag of its flows reaches.
     """
     number = {device: m for m, device in enumerate(monitors)}
-    found: dict[tuple[str, str], Hop] = {}
+    found: dict[tuple[str, int], Hop] = {}
     for p, route in enumerate(routes.all[: routes.whole]):
-        for a, b in itertools.pairwise(route.devices):
+        for place, (a, b) in enumerate(itertools.pairwise(route.devices)):
             if a not in number or b not in number:
                 continue
-            one, two, link = number[a], number[b], link_number[frozenset((a, b))]
-            hop = found.setdefault((a, b), Hop(one, two, link, *np.zeros((2, routes.whole), np.bool_)))
+            one, two, link = number[a], number[b], routes.link_at(route, place)
+            hop = found.setdefault((a, link), Hop(one, two, link, *np.zeros((2, routes.whole), np.bool_)))
             hop.on_path[p] = True
             hop.tagged[p] = one in reached[p] and two in reached[p]
     return list(found.values())

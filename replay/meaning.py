@@ -90,11 +90,10 @@ def _wrong_hosts(spec: Spec, topology: Topology) -> Found:
 
 
 def _wrong_links(spec: Spec, topology: Topology) -> Found:
-    ends = {frozenset((link.a, link.b)) for link in topology.links}
     names = [link.name for link in topology.links if link.a[0] == link.b[0]]  # between switches
     for name in spec.loss:
-        a, _, b = name.partition("-")
-        if {a, b} not in ends:
+        if name not in topology.link_by_name:
+            a, _, b = name.partition("-")
             # a spec has its links in order; the file may have the ends the other way round
             written = f"loss.{b}-{a}" if f"loss.{b}-{a}" in spec.places.lines else f"loss.{name}"
             yield written, f"{topology.name} has no such link; it has {first_of(names, SOME_LINKS)}"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import SpecError
 from ..topologies.roles import RoutedPath, routed_paths
-from ..topologies.topology import Topology
+from ..topologies.topology import Link, Topology
 
 NS_PER_MS = 1e6
 
@@ -37,10 +37,9 @@ class Route:
         return self.path.devices[: self.reach]
 
     @property
-    def dropped_at(self) -> tuple[str, str] | None:
-        """The link that drops a packet of this route, or None where it arrives."""
-        end = self.reach
-        return None if end == len(self.path.devices) else (self.path.devices[end - 1], self.path.devices[end])
+    def dropped_hop(self) -> int | None:
+        """The hop at which a packet of this route is dropped, or None where it arrives."""
+        return None if self.reach == len(self.path.devices) else self.reach - 1
 
 
 class Routes:
@@ -70,6 +69,16 @@ class Routes:
 
     def __len__(self) -> int:
         return len(self.all)
+
+    @cached_property
+    def _link_numbers(self) -> dict[tuple[str, str, int], int]:
+        links = enumerate(self.topology.links)
+        return {ends: i for i, x in links for ends in ((x.a, x.b, x.number), (x.b, x.a, x.number))}
+
+    def link_at(self, route: Route, hop: int) -> int:
+        """Return the number, in `topology.links`, of the link between a path's devices `hop` and `hop + 1`."""
+        devices = route.path.devices
+        return self._link_numbers[devices[hop], devices[hop + 1], route.path.number(hop)]
 
     @cached_property
     def cut(self) -> dict[tuple[int, int], int]:
@@ -106,22 +115,27 @@ def link_drops(routes: Routes, loss: Mapping[str, float]) -> Drops:
     Raises SpecError where the topology has no such link.
     """
     topology = routes.topology
-    chance: dict[frozenset[str], float] = {}
-    for name, probability in loss.items():
-        a, _, b = name.partition("-")
-        if not any({a, b} == {link.a, link.b} for link in topology.links):
-            links = ", ".join(link.name for link in topology.links if link.a[0] == link.b[0])
-            raise SpecError(f"loss names the link {name}, and {topology.name} has no such link; it has {links}")
-        chance[frozenset((a, b))] = probability
+    chance = link_chances(topology, loss)
     start, chances, cuts, trips = [0], [], [], []
     for p, route in enumerate(routes.all[: routes.whole]):
         devices = route.devices
         for reach in range(1, len(devices)):
-            chances.append(chance.get(frozenset(devices[reach - 1 : reach + 1]), 0.0))
+            chances.append(chance[routes.link_at(route, reach - 1)])
             cuts.append(routes.cut[p, reach])
         start.append(len(chances))
         trips.append(round(2 * path_latency_ms(topology, devices) * NS_PER_MS))
     return Drops(np.array(start), np.array(chances), np.array(cuts, np.int32), np.array(trips, np.int64))
+
+
+def link_chances(topology: Topology, loss: Mapping[str, float]) -> list[float]:
+    """Return the probability of a drop for each of the topology's links; SpecError for a link that it does not have."""
+    by_link: dict[Link, float] = {}
+    for name, probability in loss.items():
+        if (link := topology.link_by_name.get(name)) is None:
+            links = ", ".join(link.name for link in topology.links if link.a[0] == link.b[0])
+            raise SpecError(f"loss names the link {name}, and {topology.name} has no such link; it has {links}")
+        by_link[link] = probability
+    return [by_link.get(link, 0.0) for link in topology.links]
 
 
 def path_latency_ms(topology: Topology, devices: tuple[str, ...]) -> float:

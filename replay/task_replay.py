@@ -25,7 +25,7 @@ from .channels import NOWHERE, Channels
 from .crossings import Messages, Room, Routed, crossings
 from .locate import Hop, LinkLoss, compare, hops_between, learn_truth, located
 from .outcome import Outcome, Setting
-from .routes import Routes
+from .routes import Routes, link_chances
 from .streams import After, Streams
 from .truth import Selected, losses_of, pairs_of, paths_of
 
@@ -106,14 +106,12 @@ class TaskReplay:
     def _prepare_location(self, loss: Mapping[str, float]) -> None:
         links = self.routes.topology.links
         self.link_names = [link.name for link in links]
-        self.link_number = {frozenset((link.a, link.b)): i for i, link in enumerate(links)}
-        by_link = {frozenset(name.split("-")): chance for name, chance in loss.items()}
-        self.link_chance = [by_link.get(frozenset((link.a, link.b)), 0.0) for link in links]
+        self.link_chance = link_chances(self.routes.topology, loss)
         self.locates = bool(loss) and self.key_kind == "five-tuple" and self.task.selector.event == "loss"
         self.hops: list[Hop] = []
         if self.locates:
             reached = [self.channels.tagged_on(route) for route in range(self.routes.whole)]
-            self.hops = hops_between(self.channels.monitors, self.routes, self.link_number, reached)
+            self.hops = hops_between(self.channels.monitors, self.routes, reached)
         self.link_loss = [[LinkLoss(len(links)) for _ in self.settings] for _ in self.delays_ms]
 
     def take(self, batch: Prepared) -> list[Job]:
@@ -225,7 +223,7 @@ class TaskReplay:
                 table.start_epoch()
         outcome.end_epoch(number, pairs, selected, records)
         if self.locates:
-            losses = losses_of(streams, after, selected, self.routes, self.link_number, d)
+            losses = losses_of(streams, after, selected, self.routes, d)
             for s, found in enumerate(self.link_loss[d]):
                 reports_all = MODES[self.settings[s].mode].reports_all
                 compare(found, records[s], complete[s], selected, self.hops, path, reports_all)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,7 +101,6 @@ def losses_of(
     after: After,
     selected: Selected,
     routes: Routes,
-    link_number: Mapping[frozenset[str], int],
     delay: int,
 ) -> Losses:
     """Return what links dropped of the selected flows after their selection."""
@@ -110,6 +108,7 @@ def losses_of(
     route = streams.route[row]
     cut = (route >= routes.whole) & (route != routes.outside) & (row < len(after.volume))
     flow, row = flow[cut], row[cut]
-    links = [link_number[frozenset(routes.all[r].dropped_at or ())] for r in streams.route[row]]
+    dropped = [routes.all[r] for r in streams.route[row]]
+    links = [routes.link_at(each, hop) for each in dropped if (hop := each.dropped_hop) is not None]
     packets = after.volume[row, delay, sk.PAST_PACKETS] if len(row) else np.zeros(0, np.int64)
     return Losses(flow, np.array(links, np.int64), packets)

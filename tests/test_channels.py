@@ -82,7 +82,7 @@ def test_a_dropped_packet_crosses_the_first_part_of_its_path() -> None:
     channels, routes = channels_of(LINE, "egress-switch", "path-switches")
     part = route_between(routes, "h1 s1 s2 s3 h3", reach=3)
     assert routes.all[part].devices == ("h1", "s1", "s2")
-    assert routes.all[part].dropped_at == ("s2", "s3")
+    assert routes.all[part].dropped_hop == 2  # from s2 to s3
     assert names(channels, channels.crossed, part) == ["s1", "s2"]
     assert channels.where[part] == -1  # it does not come to the selector at s3
     assert channels.reverse_where[part] == 0  # s1 is the egress switch of the flow back

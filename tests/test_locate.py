@@ -22,9 +22,8 @@ from mozart.traces.packets import PacketBatch, address_words
 LINE = load_topology("line,n=3")
 ROUTES = Routes(LINE)
 LINKS = [link.name for link in LINE.links]
-NUMBER = {frozenset(name.split("-")): i for i, name in enumerate(LINKS)}
 MONITORS = ("s1", "s2", "s3")
-HOPS = hops_between(MONITORS, ROUTES, NUMBER, [{0, 1, 2}] * ROUTES.whole)
+HOPS = hops_between(MONITORS, ROUTES, [{0, 1, 2}] * ROUTES.whole)
 S12, S23, HOST = LINKS.index("s1-s2"), LINKS.index("s2-s3"), LINKS.index("h1-s1")
 FLOWS = np.array([101, 102, 103], np.uint64)
 """Keys of three flows by number."""
@@ -109,7 +108,7 @@ def test_a_flow_that_no_packet_of_came_through_has_lost_all_where_every_selected
     found = compared(records, [THERE, 0, 0], complete=(False, False, True))
     assert (found.passed[S23], found.lost[S23], found.named) == (10, 10, {(0, S23)})
     assert compared(records, [THERE, 0, 0]).lost.sum() == 0
-    untagged = hops_between(MONITORS, ROUTES, NUMBER, [{0, 1}] * ROUTES.whole)
+    untagged = hops_between(MONITORS, ROUTES, [{0, 1}] * ROUTES.whole)
     assert compared(records, [THERE, 0, 0], complete=(True, True, True), hops=untagged).lost.sum() == 0
     short = compared(records, [SHORT, 0, 0], complete=(True, True, True))
     assert short.lost.sum() == 0

@@ -222,7 +222,7 @@ def test_drops_equal_their_plain_twin_and_the_route_ends_where_the_packet_did() 
         devices = routes.all[path[i]].devices
         links = list(pairwise(devices))
         hop = oracle.dropped_after(500 + i, 9, [chance.get(frozenset(link), 0.0) for link in links])
-        assert routes.all[route[i]].dropped_at == (None if hop is None else links[hop])
+        assert routes.all[route[i]].dropped_hop == hop
         trip = round(2e6 * sum(B4.link(*link).latency_ms for link in links))
         assert noticed[i] == (-1 if hop is None else i + trip)
 

@@ -9,11 +9,14 @@ from typing import Any
 from ..errors import TopologyError
 from ..fields import Field, split_parameters, suggestion
 from .b4 import b4
+from .drawing import Drawing, Settling, settle
 from .fat_tree import fat_tree
-from .graphml import load_graphml
+from .gml import read_gml
+from .graphml import read_graphml
 from .json_file import load_json
 from .leaf_spine import leaf_spine
 from .line import line
+from .sndlib import read_sndlib_native, read_sndlib_xml
 from .topology import Topology
 
 DATA_CENTRE_MS = 0.05
@@ -46,14 +49,32 @@ PARAMETERS: dict[str, dict[str, Field]] = {
 }
 """Parameters of each topology that is made by name."""
 
-FILE_PARAMETERS: dict[str, dict[str, Field]] = {
-    ".graphml": {
-        "latency_ms": Field(float, "latency of links for which the file gives none", None, minimum=0.0, unit="ms"),
-        "rate_mbps": Field(float, "rate of links for which the file gives none", 1_000.0, above=0.0, unit="Mbit/s"),
-    },
-    ".json": {},
+SETTLING = {
+    "latency_ms": Field(
+        float, "latency of links for which the file gives neither latency nor places", None, minimum=0.0, unit="ms"
+    ),
+    "rate_mbps": Field(float, "rate of links for which the file gives none", 1_000.0, above=0.0, unit="Mbit/s"),
+    "parallel": Field(
+        str, "several links between two devices: one with their joint rate, or kept apart", None,
+        choices=("join", "keep"),
+    ),
+    "component": Field(
+        str, "what to take of a network in several parts; null refuses it", None, choices=("largest",)
+    ),
+}  # fmt: skip
+"""Parameters of all kinds of topology file."""
+
+READERS: Mapping[str, Callable[[Path], Drawing]] = {
+    ".graphml": read_graphml,
+    ".gml": read_gml,
+    ".xml": read_sndlib_xml,
+    ".txt": read_sndlib_native,
 }
-"""Parameters of each kind of topology file."""
+"""Readers of files of other tools, by their ending; `.json` may be such a file or one of the own format."""
+
+FILE_PARAMETERS: dict[str, dict[str, Field]] = dict.fromkeys((*READERS, ".json"), SETTLING)
+"""Parameters of each kind of topology file, by its ending."""
+ENDINGS = " or ".join([", ".join(list(FILE_PARAMETERS)[:-1]), list(FILE_PARAMETERS)[-1]])
 
 TABLES = {**PARAMETERS, **FILE_PARAMETERS}
 """All of them, as the task file needs them to check what stands beside a topology's name."""
@@ -73,15 +94,13 @@ MAKERS: Mapping[str, Callable[..., Topology]] = {
     "leaf-spine": leaf_spine,
     "fattree": fat_tree,
     "line": line,
-    ".graphml": load_graphml,
-    ".json": load_json,
 }
 
 
 def load(text: str | Path, **options: Any) -> Topology:
     """Return the topology that a text names, with parameters in the text or as options.
 
-    The text is a name of `PARAMETERS` or a path that ends in .graphml or .json, then 'key=value' parts after
+    The text is a name of `PARAMETERS` or a path with an ending of `FILE_PARAMETERS`, then 'key=value' parts after
     commas. TopologyError says what there is where a name or parameter is unknown, or what a value may be.
     """
     try:
@@ -93,13 +112,16 @@ def load(text: str | Path, **options: Any) -> Topology:
     if table is None:
         known = "; ".join(_usage(each) for each in PARAMETERS)
         raise TopologyError(
-            f"no topology {name!r}{suggestion(name, PARAMETERS)}; there are: {known}; "
-            "or a file that ends in .graphml or .json"
+            f"no topology {name!r}{suggestion(name, PARAMETERS)}; there are: {known}; or a file that ends in {ENDINGS}"
         )
     for key in given.keys() & options.keys():
         raise TopologyError(f"topology {name}: {key} is given twice, in the name and beside it")
     values = _checked(name, table, {**given, **options}, read=given.keys())
-    return MAKERS[kind](Path(name), **values) if kind in FILE_PARAMETERS else MAKERS[kind](**values)
+    if kind == ".json":
+        return load_json(Path(name), **values)
+    if kind in READERS:
+        return settle(READERS[kind](Path(name)), Settling(**values))
+    return MAKERS[kind](**values)
 
 
 def _usage(name: str) -> str:

@@ -21,4 +21,9 @@ def great_circle_km(a: tuple[float, float], b: tuple[float, float]) -> float:
 
 def fibre_latency_ms(a: tuple[float, float], b: tuple[float, float]) -> float:
     """Return the one-way latency of a cable between two (longitude, latitude), in ms, rounded to 0.01 ms."""
-    return round(great_circle_km(a, b) * PATH_STRETCH / FIBRE_KM_PER_MS, 2)
+    return cable_latency_ms(great_circle_km(a, b))
+
+
+def cable_latency_ms(distance_km: float) -> float:
+    """Return the one-way latency of a cable over a distance as the crow flies, in ms, rounded to 0.01 ms."""
+    return round(distance_km * PATH_STRETCH / FIBRE_KM_PER_MS, 2)

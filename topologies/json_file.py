@@ -1,4 +1,7 @@
-"""A topology as JSON, in and out: the project's own format, written down in docs/topologies.md."""
+"""A topology as JSON, in and out: the project's own format, written down in docs/topologies.md.
+
+A .json file of node-link form (`node_link.py`) is recognised by its key `nodes`.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,14 @@ from typing import Any
 
 from ..errors import TopologyError
 from ..fields import show, suggestion
+from .drawing import Settling, settle
+from .node_link import read_node_link
 from .topology import Link, Topology, with_hosts
 
 KEYS = ("name", "hosts", "switches", "links", "sites", "positions")
 LINK_KEYS = ("a", "b", "latency_ms", "rate_mbps")
+NUMBER = "number"
+"""Key of a link: which of several between the same two devices; 1 where it is not there."""
 
 
 def to_json(topology: Topology) -> str:
@@ -21,30 +28,55 @@ def to_json(topology: Topology) -> str:
         "name": topology.name,
         "switches": list(topology.switches),
         "hosts": list(topology.hosts),
-        "links": [{key: getattr(link, key) for key in LINK_KEYS} for link in topology.links],
+        "links": [_link_dict(link) for link in topology.links],
         "sites": dict(topology.sites),
         "positions": {name: list(place) for name, place in topology.positions.items()},
     }
     return json.dumps(parts, indent=1) + "\n"
 
 
-def load_json(path: Path) -> Topology:
-    """Read a topology from a JSON file; its name is the file's where the file gives none."""
+def _link_dict(link: Link) -> dict[str, Any]:
+    number = {NUMBER: link.number} if link.number > 1 else {}
+    return {key: getattr(link, key) for key in LINK_KEYS} | number
+
+
+def load_json(path: Path, **how: Any) -> Topology:
+    """Read a topology from a JSON file; its name is the file's where the file gives none.
+
+    `how` are the parameters of `drawing.Settling`, for node-link files only: the own format says all by itself.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise TopologyError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise TopologyError(f"{path}: not UTF-8 text: {error}") from None
-    return from_json(text, str(path))
+    document = _parsed(text, str(path))
+    if isinstance(document, dict) and "nodes" in document:
+        return settle(read_node_link(document, str(path)), Settling(**how))
+    for key, value in how.items():
+        if value != getattr(Settling(), key):
+            raise TopologyError(
+                f"{path}: {key} is for files of other tools; this one is in mozart's own format, where the links say it"
+            )
+    return _own(document, str(path))
 
 
 def from_json(text: str, source: str = "<text>") -> Topology:
-    """Read a topology from JSON text, called `source` in messages. Hosts are added where it has none."""
+    """Read a topology from JSON text of the own format, called `source` in messages. Hosts are added where it has
+    none.
+    """
+    return _own(_parsed(text, source), source)
+
+
+def _parsed(text: str, source: str) -> Any:
     try:
-        document = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise TopologyError(f"{source}: not valid JSON: {error}") from None
+
+
+def _own(document: Any, source: str) -> Topology:
     _keys(document, KEYS, ("switches", "links"), source)
     switches = tuple(_texts(document["switches"], f"{source}: switches"))
     links = tuple(
@@ -86,11 +118,15 @@ def _texts(value: Any, where: str) -> list[str]:
 
 
 def _link(value: Any, where: str) -> Link:
-    _keys(value, LINK_KEYS, LINK_KEYS, where)
+    _keys(value, (*LINK_KEYS, NUMBER), LINK_KEYS, where)
     for key in ("a", "b"):
         if not isinstance(value[key], str):
             raise TopologyError(f"{where}.{key} must be a device name, not {show(value[key])}")
-    return Link(value["a"], value["b"], *(_number(value[key], f"{where}.{key}") for key in LINK_KEYS[2:]))
+    number = value.get(NUMBER, 1)
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise TopologyError(f"{where}.{NUMBER} must be a whole number of at least 1, not {show(number)}")
+    latency_ms, rate_mbps = (_number(value[key], f"{where}.{key}") for key in LINK_KEYS[2:])
+    return Link(value["a"], value["b"], latency_ms, rate_mbps, number)
 
 
 def _number(value: Any, where: str) -> float:

@@ -38,11 +38,18 @@ class Link:
     b: str
     latency_ms: float
     rate_mbps: float
+    number: int = 1
+    """Which of the links between the same two devices, where parallel ones are kept apart."""
 
     @property
     def name(self) -> str:
-        """The two ends, as written in the topology: 's3-s6'."""
-        return f"{self.a}-{self.b}"
+        """The two ends, as written in the topology: 's3-s6'; of a second link between them: 's3-s6.2'."""
+        return f"{self.a}-{self.b}" + (f".{self.number}" if self.number > 1 else "")
+
+    @property
+    def reversed(self) -> Link:
+        """The same link, named from its other end."""
+        return Link(self.b, self.a, self.latency_ms, self.rate_mbps, self.number)
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,8 @@ class Topology:
     """A connected network of switches s1.. and hosts h1.., every host on one switch.
 
     `sites` names places, `positions` says where a device is drawn (x, y; longitude and latitude in degrees
-    where the topology is geographic). Both may lack devices. Making one that is not a sound network is a
-    TopologyError that names the link or device.
+    where the topology is geographic). Both may lack devices. `notes` say what was changed of the file that it comes
+    from. Making one that is not a sound network is a TopologyError that names the link or device.
     """
 
     name: str
@@ -60,6 +67,7 @@ class Topology:
     links: tuple[Link, ...]
     sites: Mapping[str, str] = field(default_factory=dict, hash=False)
     positions: Mapping[str, tuple[float, float]] = field(default_factory=dict, hash=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         _check_devices(self)
@@ -101,12 +109,26 @@ class Topology:
         return self._switch_by_host[host]
 
     def link(self, a: str, b: str) -> Link:
-        """Return the link between two devices, whichever way round they are named."""
-        for found in (self._link_by_ends.get((a, b)), self._link_by_ends.get((b, a))):
-            if found is not None:
-                return found
-        names = [x.name for x in self.links]
-        raise TopologyError(f"topology {self.name} has no link {a}-{b}; links are {first_of(names, 30)}")
+        """Return the link between two devices, whichever way round they are named; the first of parallel ones."""
+        return self.bundle(a, b)[0]
+
+    def bundle(self, a: str, b: str) -> tuple[Link, ...]:
+        """Return all links between two devices, whichever way round they are named: one, or parallel ones."""
+        found = self._links_by_ends.get(frozenset((a, b)))
+        if found is None:
+            names = [x.name for x in self.links]
+            raise TopologyError(f"topology {self.name} has no link {a}-{b}; links are {first_of(names, 30)}")
+        return found
+
+    @cached_property
+    def has_parallel_links(self) -> bool:
+        """Whether two devices have more than one link between them."""
+        return len(self._links_by_ends) < len(self.links)
+
+    @cached_property
+    def link_by_name(self) -> dict[str, Link]:
+        """Links by their names, with the ends in either order: 's3-s6' and 's6-s3', 's3-s6.2' and 's6-s3.2'."""
+        return {name: x for x in self.links for name in (x.name, x.reversed.name)}
 
     def paths(self, src: str, dst: str, ecmp: str | float = "hops") -> tuple[tuple[str, ...], ...]:
         """Return the equal-cost paths from one device to another: tuples of device names, ends included.
@@ -146,7 +168,12 @@ class Topology:
     @cached_property
     def _latency_by_pair(self) -> dict[tuple[int, int], int]:
         """Latency in ns of each link, by the indices of its ends."""
-        return {(self.index[x.a], self.index[x.b]): round(x.latency_ms * NS_PER_MS) for x in self.links}
+        found: dict[tuple[int, int], int] = {}
+        for x in self.links:  # of parallel links the shortest counts
+            ends = self.index[x.a], self.index[x.b]
+            ends = ends[::-1] if ends[::-1] in found else ends
+            found[ends] = min(found.get(ends, shortest_paths.UNREACHABLE), round(x.latency_ms * NS_PER_MS))
+        return found
 
     @cached_property
     def _latency_ns(self) -> NDArray[np.int64]:
@@ -168,8 +195,12 @@ class Topology:
         return matrix
 
     @cached_property
-    def _link_by_ends(self) -> dict[tuple[str, str], Link]:
-        return {(x.a, x.b): x for x in self.links}
+    def _links_by_ends(self) -> dict[frozenset[str], tuple[Link, ...]]:
+        found: dict[frozenset[str], tuple[Link, ...]] = {}
+        for link in self.links:
+            ends = frozenset((link.a, link.b))
+            found[ends] = (*found.get(ends, ()), link)
+        return found
 
     @cached_property
     def _switch_by_host(self) -> dict[str, str]:
@@ -213,7 +244,7 @@ def _check_devices(topology: Topology) -> None:
 
 
 def _check_links(topology: Topology) -> None:
-    seen: set[frozenset[str]] = set()
+    seen: set[tuple[frozenset[str], int]] = set()
     for link in topology.links:
         where = f"topology {topology.name}, link {link.name}"
         for end in (link.a, link.b):
@@ -221,13 +252,15 @@ def _check_links(topology: Topology) -> None:
                 raise TopologyError(f"{where}: there is no device {end!r}")
         if link.a == link.b:
             raise TopologyError(f"{where} goes from a device to itself; remove it")
-        if frozenset((link.a, link.b)) in seen:
-            raise TopologyError(f"{where} stands twice; keep one link between two devices, with their joint rate")
+        if (frozenset((link.a, link.b)), link.number) in seen:
+            raise TopologyError(
+                f"{where} stands twice; keep one link between two devices, with their joint rate, or number them"
+            )
         if not (math.isfinite(link.latency_ms) and 0 <= link.latency_ms <= 1e6):
             raise TopologyError(f"{where}: latency_ms is {link.latency_ms}; it must be from 0 to 1,000,000")
         if not (math.isfinite(link.rate_mbps) and link.rate_mbps > 0):
             raise TopologyError(f"{where}: rate_mbps is {link.rate_mbps}; it must be above 0")
-        seen.add(frozenset((link.a, link.b)))
+        seen.add((frozenset((link.a, link.b)), link.number))
 
 
 def _check_hosts(topology: Topology) -> None:
