@@ -148,21 +148,6 @@ class Field:
         return (", each " if each else " ") + " and ".join(words) if words else ""
 
 
-@dataclass(frozen=True)
-class Column:
-    """One declared column of a table that a run writes.
-
-    `type` is int, float, str or bool; `unit` is empty where there is none. `computed` says how a value is made and
-    when it is null. Writers, legends and docs/columns.md take their names and words from the declaration.
-    """
-
-    name: str
-    type: type
-    unit: str
-    meaning: str
-    computed: str
-
-
 def declared(field: Field) -> Any:
     """Declare a dataclass's field, with its default, by a `Field`; `fields_of` finds it again."""
     if field.required:

@@ -34,6 +34,8 @@ class Column:
     """Whether a row may have no value."""
     values: tuple[tuple[str, str], ...] = ()
     """For a column of few words: each word, and what it means."""
+    computed: str = ""
+    """How the value is made, where its meaning does not say it."""
 
     def __post_init__(self) -> None:
         if self.type not in TYPES:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..fields import Column, Field
+from ..fields import Field
+from ..recordsets import Column, Recordset
 
 
 @dataclass(frozen=True)
@@ -95,23 +96,22 @@ KNOWN: dict[str, Callable[[], list[Entry]]] = {
 """Everything with a name, by kind."""
 
 
-def columns() -> dict[str, tuple[str, tuple[Column, ...]]]:
-    """Return the columns of every table that a run writes: table -> (what a row is, columns)."""
+def columns() -> list[Recordset]:
+    """Return the columns of every table that a run writes."""
     from ..live import columns as live
+    from ..recordsets import FLOWS
     from ..replay import columns as replay
 
-    return {
-        "rows": ("one row a task, detection delay, mode and memory size: `rows.csv`, `rows.parquet`", replay.ROWS),
-        "links": (
-            "one row a setting and link, where a task locates loss: `links.csv`, `links.parquet`", replay.LINKS
-        ),
-        "live rows": ("the first column of a live run's rows; the others are those of `rows`", (live.SOURCE,)),
-        "live packets": ("what became of the packets, in `run.json` of a live run", live.PACKETS),
-        "live comparison": ("one row a task and column: `comparison.csv`, `comparison.parquet`", live.COMPARISON),
-        "live selected": ("one entry a task, under `selected` in `run.json` of a live run", live.SELECTED),
-        "live devices": ("one entry a device, under `devices` in `run.json` of a live run", live.DEVICES),
-        "live times": ("times in `run.json` of a live run: each has `p50`, `p99` and `count`", live.TIMES),
-    }  # fmt: skip
+    return [
+        replay.ROWS, FLOWS, replay.LINKS,
+        live.ROWS, live.COMPARISON, live.PACKETS, live.SELECTED, live.DEVICES, live.TIMES,
+    ]  # fmt: skip
+
+
+def described(column: Column) -> tuple[str, str]:
+    """Return what a column is, with the meaning of its words, and how it is computed."""
+    words = "; ".join(f"`{word}`: {meaning}" for word, meaning in column.values)
+    return column.meaning + (f" ({words})" if words else ""), column.computed
 
 
 def _first_line(kind: type) -> str:

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -38,17 +38,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def columns_as_json() -> list[dict[str, str]]:
+def columns_as_json() -> list[dict[str, Any]]:
     """Return every column of a run's tables as plain values."""
     from .known import columns
 
     return [
         {
-            "table": table, "name": c.name, "type": c.type.__name__, "unit": c.unit, "meaning": c.meaning,
-            "computed": c.computed,
+            "table": table.name, "name": c.name, "type": c.type, "unit": c.unit, "nullable": c.nullable,
+            "meaning": c.meaning, "computed": c.computed, "values": dict(c.values),
         }
-        for table, (_, many) in columns().items()
-        for c in many
+        for table in columns()
+        for c in table
     ]  # fmt: skip
 
 
@@ -71,12 +71,12 @@ def _parameter_table(parameters: Mapping[str, Field]) -> RenderableType:
 def _column_tables() -> list[RenderableType]:
     from rich.text import Text
 
-    from .known import columns
+    from .known import columns, described
 
     shown: list[RenderableType] = []
-    for table, (what, many) in columns().items():
-        shown.append(Text.assemble((table, "bold"), f": {what.replace('`', '')}"))
-        rows = [(f"  {c.name}", c.unit or "-", c.meaning, c.computed.replace("`", "")) for c in many]
+    for table in columns():
+        shown.append(Text.assemble((table.name, "bold"), f": {table.meaning.replace('`', '')}"))
+        rows = [(f"  {c.name}", c.unit or "-", *(text.replace("`", "") for text in described(c))) for c in table]
         shown.append(_table(("  column", "unit", "meaning", "how it is computed"), rows))
     return shown
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..errors import SpecError
 from ..fields import Field, fields_of
 from ..tasks import SECTIONS
-from .known import Entry, columns, events, measures, modes
+from .known import Entry, columns, described, events, measures, modes
 
 MARKS = ("<!-- made by make docs: {} -->", "<!-- end of {} -->")
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -48,11 +48,9 @@ def all_modes() -> Iterator[str]:
 
 def all_columns() -> Iterator[str]:
     """Yield a table for each table that a run writes."""
-    for number, (table, (what, many)) in enumerate(columns().items()):
-        yield from [""] * bool(number) + _heading(table, what)
-        rows = [
-            (f"`{c.name}`", c.type.__name__, c.unit or "-", c.meaning, c.computed.replace("|", "\\|")) for c in many
-        ]
+    for number, table in enumerate(columns()):
+        yield from [""] * bool(number) + _heading(table.name, table.meaning)
+        rows = [(f"`{c.name}`", c.type, c.unit or "-", *(_cell(text) for text in described(c))) for c in table]
         yield from _table(("column", "type", "unit", "what it is", "how it is computed"), rows)
 
 
@@ -98,7 +96,11 @@ def _entries(entries: Sequence[Entry]) -> Iterator[str]:
 
 
 def _heading(name: str, what: str) -> list[str]:
-    return [f"### {name}", "", f"{what[0].upper()}{what[1:]}.", ""]
+    return [f"### {name}", "", f"{what[0].upper()}{what[1:].rstrip('.')}.", ""]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|") or "-"
 
 
 def _parameters(parameters: Mapping[str, Field]) -> Iterator[str]:

@@ -1,89 +1,219 @@
 """The columns that a live run has beside those of a replay: what each is, its unit, and how it is computed.
 
-`docs/columns.md` and `mozart list columns` are made of these declarations.
+`report.py` writes the tables by these declarations; `mozart list columns` and docs/columns.md are made of them.
 """
 
 from __future__ import annotations
 
-from ..fields import Column
+from ..recordsets import Column, Recordset
+from ..replay.columns import ROWS as REPLAYED
 
-SOURCE = Column(
-    "source",
-    str,
-    "",
-    "what the row is of",
-    "`live`, `replay` of what was sent, or `late replay` (tags as late as half)",
+ROWS = Recordset(
+    "live rows",
+    1,
+    "The rows of a live run, with those of the replays beside it.",
+    (
+        Column(
+            "source",
+            "text",
+            "what the row is of",
+            computed="`live`, `replay` of what was sent, or `late replay` (tags as late as half)",
+        ),
+        *REPLAYED,
+    ),
 )
-"""The first column of the rows of a live run; the others are those of a replay."""
+"""`rows.csv` and `rows.parquet`."""
 
-PACKETS = (
-    Column("packets_sent", int, "packets", "packets that hosts put on the wire", "seen leaving by the hosts' agents"),
-    Column("packets_delivered", int, "packets", "packets that hosts received", "seen arriving by the hosts' agents"),
-    Column(
-        "packets_tagged", int, "packets", "packets sent that carried a tag anywhere",
-        "seen inside the network with a DSCP other than 0 while tasks tag; each packet once",
+COMPARISON = Recordset(
+    "comparison",
+    1,
+    "One row a task and column of the rows that is compared.",
+    (
+        Column("task", "text", "name of the task", computed="as in the task file"),
+        Column(
+            "column", "text", "the column of the rows that is compared", computed="all but those that name the setting"
+        ),
+        Column(
+            "live",
+            "float64",
+            "its value in the live run",
+            "of the column",
+            nullable=True,
+            computed="null where the column is",
+        ),
+        Column(
+            "replay",
+            "float64",
+            "its value in the replay of what was sent",
+            "of the column",
+            nullable=True,
+            computed="null where the column is",
+        ),
+        Column(
+            "difference",
+            "float64",
+            "live less replay",
+            "of the column",
+            nullable=True,
+            computed="null where one of them is",
+        ),
+        Column(
+            "late_replay",
+            "float64",
+            "its value in the late replay",
+            "of the column",
+            nullable=True,
+            computed="flows that the late replay calls unreachable count as in the replay; null for volumes, and "
+            "without tags",
+        ),
+        Column(
+            "late_difference",
+            "float64",
+            "live less late replay",
+            "of the column",
+            nullable=True,
+            computed="null where one of them is",
+        ),
     ),
-    Column("packets_arrived_tagged", int, "packets", "packets that arrived with a tag", "must be 0"),
-    Column(
-        "packets_changed", int, "packets", "packets delivered with another DSCP than they were sent with",
-        "where no task tags; must be 0",
-    ),
-)  # fmt: skip
-"""What became of the packets, in run.json."""
+)
+"""`comparison.csv` and `comparison.parquet`."""
 
-COMPARISON = (
-    Column("task", str, "", "name of the task", "as in the task file"),
-    Column("column", str, "", "the column of the rows that is compared", "all but those that name the setting"),
-    Column("live", float, "of the column", "its value in the live run", "null where the column is"),
-    Column("replay", float, "of the column", "its value in the replay of what was sent", "null where the column is"),
-    Column("difference", float, "of the column", "live less replay", "null where one of them is"),
-    Column(
-        "late_replay", float, "of the column", "its value in the late replay",
-        "flows that the late replay calls unreachable count as in the replay; null for volumes, and without tags",
+PACKETS = Recordset(
+    "packets",
+    1,
+    "What became of the packets of a live run, in `run.json`.",
+    (
+        Column(
+            "packets_sent",
+            "int64",
+            "packets that hosts put on the wire",
+            "packets",
+            computed="seen leaving by the hosts' agents",
+        ),
+        Column(
+            "packets_delivered",
+            "int64",
+            "packets that hosts received",
+            "packets",
+            computed="seen arriving by the hosts' agents",
+        ),
+        Column(
+            "packets_tagged",
+            "int64",
+            "packets sent that carried a tag anywhere",
+            "packets",
+            computed="seen inside the network with a DSCP other than 0 while tasks tag; each packet once",
+        ),
+        Column("packets_arrived_tagged", "int64", "packets that arrived with a tag", "packets", computed="must be 0"),
+        Column(
+            "packets_changed",
+            "int64",
+            "packets delivered with another DSCP than they were sent with",
+            "packets",
+            computed="where no task tags; must be 0",
+        ),
     ),
-    Column("late_difference", float, "of the column", "live less late replay", "null where one of them is"),
-)  # fmt: skip
-"""comparison.csv: one row a task and column."""
+)
+"""The first entries of run.json."""
 
-SELECTED = (
-    Column("task", str, "", "name of the task", "as in the task file"),
-    Column("live", int, "flows", "flows selected live", "as the agents reported, each flow once"),
-    Column("replay", int, "flows", "flows selected by the replay of what was sent", "each flow once"),
-    Column("both", int, "flows", "flows selected by both", "by flow key"),
-    Column("share", float, "share", "of the replay's flows, those selected live", "both / replay; null without one"),
-)  # fmt: skip
-"""`selected` in run.json: one row a task."""
+SELECTED = Recordset(
+    "selected",
+    1,
+    "One entry a task, under `selected` in `run.json` of a live run.",
+    (
+        Column("task", "text", "name of the task", computed="as in the task file"),
+        Column("live", "int64", "flows selected live", "flows", computed="as the agents reported, each flow once"),
+        Column("replay", "int64", "flows selected by the replay of what was sent", "flows", computed="each flow once"),
+        Column("both", "int64", "flows selected by both", "flows", computed="by flow key"),
+        Column(
+            "share",
+            "float64",
+            "of the replay's flows, those selected live",
+            "share",
+            nullable=True,
+            computed="both / replay; null without one",
+        ),
+    ),
+)
+"""`selected` in run.json."""
 
-DEVICES = (
-    Column("packets", int, "packets", "packets measured", "taken from the capture ring by the device's agent"),
-    Column(
-        "cpu_percent", float, "% of a core", "processor time of the device's modules",
-        "over the time from its first report's beginning to its last report's end; null where that is none",
+DEVICES = Recordset(
+    "devices",
+    1,
+    "One entry a device, under `devices` in `run.json` of a live run; `gaps_ns` beside them lists [begin, "
+    "end] of each time in which the device measured nothing.",
+    (
+        Column(
+            "packets",
+            "int64",
+            "packets measured",
+            "packets",
+            computed="taken from the capture ring by the device's agent",
+        ),
+        Column(
+            "cpu_percent",
+            "float64",
+            "processor time of the device's modules",
+            "% of a core",
+            nullable=True,
+            computed="over the time from its first report's beginning to its last report's end; null where that is "
+            "none",
+        ),
+        Column(
+            "assumed_cpu_percent",
+            "float64",
+            "what the placement assumed of its modules",
+            "% of a core",
+            computed="sum of `cpu_percent` of its selectors and monitors, at most over its plans",
+        ),
+        Column(
+            "memory_bytes", "int64", "memory of its selectors and monitors", "bytes", computed="the most of all reports"
+        ),
     ),
-    Column(
-        "assumed_cpu_percent", float, "% of a core", "what the placement assumed of its modules",
-        "sum of `cpu_percent` of its selectors and monitors, at most over its plans",
-    ),
-    Column("memory_bytes", int, "bytes", "memory of its selectors and monitors", "the most of all reports"),
-    Column(
-        "gaps_ns", list, "ns since 1970", "times in which nothing was measured", "[begin, end] of each"
-    ),
-)  # fmt: skip
-"""`devices` in run.json: one entry a device."""
+)
+"""`devices` in run.json."""
 
-TIMES = (
-    Column(
-        "event_to_tag_ms", float, "ms", "from the completing packet to the flow's first tagged packet",
-        "both as the selector's device saw them; p50, p99 and count of flows that kept sending (no pause above 5 ms)",
+TIMES = Recordset(
+    "times",
+    1,
+    "Times in `run.json` of a live run: each has `p50`, `p99` and `count`, as far as a time has them.",
+    (
+        Column(
+            "event_to_tag_ms",
+            "float64",
+            "from the completing packet to the flow's first tagged packet",
+            "ms",
+            computed="both as the selector's device saw them; p50, p99 and count of flows that kept sending (no pause "
+            "above 5 ms)",
+        ),
+        Column(
+            "event_to_tag_ms.all",
+            "float64",
+            "the same of all flows with a tagged packet",
+            "ms",
+            computed="with their pauses",
+        ),
+        Column(
+            "event_to_tag_ms.in_force",
+            "float64",
+            "from the completing packet to the tag in force",
+            "ms",
+            computed="by the answer of the switch or the kernel, of all selections with a tag",
+        ),
+        Column(
+            "event_to_tag_ms.never",
+            "int64",
+            "selections that no tagged packet followed",
+            "selections",
+            computed="they had ended",
+        ),
+        Column(
+            "explicit_ms",
+            "float64",
+            "from a selection to when a monitor elsewhere knew of it",
+            "ms",
+            computed="of explicit messages",
+        ),
     ),
-    Column("event_to_tag_ms.all", float, "ms", "the same of all flows with a tagged packet", "with their pauses"),
-    Column(
-        "event_to_tag_ms.in_force", float, "ms", "from the completing packet to the tag in force",
-        "by the answer of the switch or the kernel, of all selections with a tag",
-    ),
-    Column("event_to_tag_ms.never", int, "selections", "selections that no tagged packet followed", "they had ended"),
-    Column(
-        "explicit_ms", float, "ms", "from a selection to when a monitor elsewhere knew of it", "of explicit messages"
-    ),
-)  # fmt: skip
-"""Times in run.json, each as p50, p99 and count."""
+)
+"""Times in run.json."""

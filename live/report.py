@@ -14,6 +14,7 @@ from ..replay.report import write_table
 from ..replay.result import Result
 from ..topologies.topology import Topology
 from . import compare
+from .columns import COMPARISON, ROWS
 from .evaluate import Evaluation
 
 if TYPE_CHECKING:
@@ -173,9 +174,9 @@ def write_run(result: LiveResult, folder: str | Path, plot: bool = True) -> list
         make_folder(place)
         written.append(place / "run.json")
         written[0].write_text(json.dumps(result.to_dict(), indent=2) + "\n")
-        for name, some in (("rows", rows), ("comparison", result.compared)):
+        for declared, name, some in ((ROWS, "rows", rows), (COMPARISON, "comparison", result.compared)):
             if some:
-                written += write_table(place / name, some[0], _floats(some))
+                written += write_table(place / name, declared, some)
     except OSError as error:
         raise LiveError(f"{folder}: the run cannot be written there: {error.strerror or error}") from error
     if plot:
@@ -190,12 +191,3 @@ def write_run(result: LiveResult, folder: str | Path, plot: bool = True) -> list
 
 def _sources(result: LiveResult) -> list[tuple[str, list[dict[str, Any]]]]:
     return [("live", result.evaluation.rows), ("replay", result.replay_rows), ("late replay", result.late_rows)]
-
-
-def _floats(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Let columns that hold both whole numbers and others be numbers with a point."""
-    mixed = {name for row in rows for name, value in row.items() if isinstance(value, float)}
-    return [
-        {name: float(value) if name in mixed and value is not None else value for name, value in row.items()}
-        for row in rows
-    ]

@@ -7,14 +7,15 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
 from ..errors import SpecError
 from ..folders import make_folder, results_in
-from .columns import LINKS, ROWS, names
+from ..recordsets import Recordset
+from .columns import LINKS, ROWS
 from .result import Result
 
 if TYPE_CHECKING:
@@ -42,11 +43,11 @@ def write_run(result: Result, folder: str | Path, plot: bool = True) -> list[Pat
         paths = [place / "run.json"]
         earlier = list(results_in(place))
         paths[0].write_text(json.dumps({**result.to_dict(), **provenance(result)}, indent=2) + "\n")
-        paths += write_table(place / "rows", names(ROWS), result.rows)
+        paths += write_table(place / "rows", ROWS, result.rows)
         for old in LINK_TABLES:
             (place / old).unlink(missing_ok=True)
         if result.located_links:
-            paths += write_table(place / "links", names(LINKS), result.link_rows)
+            paths += write_table(place / "links", LINKS, result.link_rows)
     except OSError as error:
         raise SpecError(f"{folder}: the run cannot be written there: {error.strerror or error}") from error
     if plot:
@@ -61,13 +62,14 @@ def write_run(result: Result, folder: str | Path, plot: bool = True) -> list[Pat
     return paths
 
 
-def write_table(place: Path, columns: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> list[Path]:
+def write_table(place: Path, declared: Recordset, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
     """Write rows under a name, as CSV and as Parquet; returns the paths. What a row lacks is null."""
     import pyarrow as pa
     import pyarrow.csv
     import pyarrow.parquet
 
-    table = pa.table({name: [row.get(name) for row in rows] for name in columns})
+    schema = declared.arrow_schema()
+    table = pa.table([pa.array([row.get(f.name) for row in rows], f.type) for f in schema], schema=schema)
     paths = [place.with_suffix(".csv"), place.with_suffix(".parquet")]
     pyarrow.csv.write_csv(table, paths[0])
     pyarrow.parquet.write_table(table, paths[1])

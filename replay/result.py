@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import MozartError
 from ..topologies.topology import Topology
-from .columns import LINKS, ROWS, names
+from .columns import LINKS, ROWS
 
 
 @dataclass(slots=True, repr=False)
@@ -88,9 +88,9 @@ class Result:
         """Return the rows as a pandas DataFrame (needs the extra `notebook`)."""
         import pandas
 
-        return pandas.DataFrame(self.rows, columns=names(ROWS))
+        return pandas.DataFrame(self.rows, columns=list(ROWS.names))
 
 
 def link_rows(located: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return what settings found of links (`Result.located_links`) as one row a setting and link (columns.LINKS)."""
-    return [{name: {**found, **link}[name] for name in names(LINKS)} for found in located for link in found["links"]]
+    return [{name: {**found, **link}[name] for name in LINKS.names} for found in located for link in found["links"]]
