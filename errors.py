@@ -37,6 +37,10 @@ class PlacementError(MozartError):
     exit_code = 2
 
 
+class RefusedError(MozartError):
+    """A run that would measure nothing: the task file is valid, and its network has room for none of its tasks."""
+
+
 class BusError(MozartError):
     """A message or a configuration that is not well formed, or a broker that refuses."""
 

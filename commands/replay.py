@@ -15,6 +15,7 @@ from ..signals import at_first
 
 if TYPE_CHECKING:
     from ..fields import Field
+    from ..replay.placed import Placed
     from ..replay.result import Result
 
 PLAIN_WIDTH = 170
@@ -95,6 +96,7 @@ def _replay(args: argparse.Namespace) -> int:
             algorithm=args.algorithm or DEFAULT,
             progress=progress,
             stop=stop,
+            look=_refuse_idle,
         )
     if result.error and not result.trace["packets"]:
         raise result.error
@@ -107,6 +109,14 @@ def _replay(args: argparse.Namespace) -> int:
     if result.error:
         raise result.error
     return 0
+
+
+def _refuse_idle(placed: Placed) -> None:
+    """Raise PlacementError where no task was placed: nothing would be measured, however long the trace."""
+    from ..replay.report import nothing_runs
+
+    if not placed.at:
+        raise nothing_runs(placed.refused)
 
 
 def _give_out(result: Result, folder: str | None, as_json: bool) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import SpecError
+
+if TYPE_CHECKING:
+    from ..live.record import Recorded
 
 LEAST_WIDTH = 100
 """Columns of the table; a narrower terminal breaks its lines."""
@@ -34,9 +37,13 @@ def run(args: argparse.Namespace) -> int:
     from ..bus.access import read_access
     from ..live.clean import running
     from ..live.operator import Operator
+    from ..live.record import RUNNING
 
     tasks = _tasks_of(args.file, args.names) if args.action == "add" else []
-    folder = Path(running(run=args.run_id).folder)
+    found = running(run=args.run_id)
+    if found.phase != RUNNING:
+        return _tell_phase(found, args)
+    folder = Path(found.folder)
     with Operator(read_access(folder / "broker" / "access-operator.json")) as operator:
         answer = operator.ask("list")
         if args.action == "add":
@@ -44,7 +51,22 @@ def run(args: argparse.Namespace) -> int:
             answer = operator.ask("add", tasks=tasks)
         elif args.action == "remove":
             answer = operator.ask("remove", tasks=args.names)
+    answer = {"run": found.id, "phase": found.phase, **answer}
     print(json.dumps(answer, indent=2)) if args.json else show(answer)
+    return 0
+
+
+def _tell_phase(found: Recorded, args: argparse.Namespace) -> int:
+    """Say what a run is at whose controller cannot be asked yet, or no longer; LiveError where tasks are to change."""
+    from ..errors import LiveError
+
+    told = f"run {found.id} is not ready for questions: {found.phase} (results in {found.folder})"
+    if args.action != "list":
+        raise LiveError(f"{told}; tasks can be added and removed while its traffic flows")
+    if args.json:
+        print(json.dumps({"run": found.id, "phase": found.phase, "tasks": []}, indent=2))
+    else:
+        print(told)
     return 0
 
 

@@ -151,6 +151,14 @@ def load_plans(run: Path) -> dict[int, Plan]:
     return {plan.revision: plan for plan in sorted(plans, key=lambda plan: plan.revision)}
 
 
+def adopt(run: Path, plan: Plan) -> None:
+    """Put a plan in force in a run's folder, where a controller finds it, also one that comes back."""
+    text = plan.to_json().encode()
+    (run / PLANS).mkdir(exist_ok=True)
+    write_whole(run / PLANS / f"{plan.revision}.json", text)
+    write_whole(run / "plan.json", text)
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that at any time, also after a crash, it is there as a whole or not at all."""
     draft = path.with_name(f".{path.name}.draft")

@@ -13,7 +13,7 @@ from typing import Any
 from eventlet.green import subprocess
 
 from ..errors import LiveError, SpecError
-from .planned import PLANS, Plan, load_plan, write_whole
+from .planned import Plan, adopt, load_plan, write_whole
 
 PATIENCE_S = 60.0
 """How much longer than its solver's limit the planner's process may take."""
@@ -73,10 +73,7 @@ class Planning:
 
     def adopt(self, plan: Plan) -> None:
         """Put a plan in force: write it down, so that a controller that comes back goes on with it."""
-        text = plan.to_json().encode()
-        (self.run / PLANS).mkdir(exist_ok=True)
-        write_whole(self.run / PLANS / f"{plan.revision}.json", text)
-        write_whole(self.file, text)
+        adopt(self.run, plan)
 
 
 def _run(command: Sequence[str], errors: Path, limit_s: float) -> tuple[int, str]:

@@ -25,6 +25,9 @@ from ..errors import LiveError
 from .things import KINDS, Thing, described, end_processes, identity, is_there, remove, start_tick
 
 FILE = "record.jsonl"
+PHASE = "phase"
+RUNNING = "running"
+"""The phase of a run whose traffic flows and whose controller can be asked."""
 MARK = "MOZART_RUN"
 """The environment variable with the run's id."""
 DAEMONS = ("ovsdb-server", "ovs-vswitchd")
@@ -76,6 +79,12 @@ class Record:
             thing["existed"] = True
         return self._write(thing)
 
+    def phase(self, what: str) -> None:
+        """Write down what the run is at now; `Recorded.phase` has it until the next."""
+        draft = self.path / f".{PHASE}"
+        draft.write_text(what)
+        draft.replace(self.path / PHASE)
+
     def gone(self, number: int) -> None:
         """Write down that a thing has been removed."""
         self._write({"gone": number})
@@ -112,6 +121,8 @@ class Recorded:
     """The process whose run it is."""
     things: tuple[Thing, ...]
     """What it has made and not removed, in order."""
+    phase: str = ""
+    """What it is at: `RUNNING`, or in words what it does before and after."""
 
     @property
     def id(self) -> str:
@@ -155,9 +166,16 @@ def read_record(path: Path) -> Recorded:
         owner = {"kind": "process", "name": "the run itself", "pid": first["pid"], "start": first["start"]}
         if any(thing["kind"] not in KINDS or "name" not in thing for thing in things):
             raise ValueError("things of no known kind")
-        return Recorded(path, first["folder"], owner, things)
+        return Recorded(path, first["folder"], owner, things, _phase(path))
     except (ValueError, KeyError, TypeError) as error:
         raise LiveError(f"{path / FILE}: not the record of a run ({error}); look into it, and remove it") from None
+
+
+def _phase(path: Path) -> str:
+    try:
+        return (path / PHASE).read_text()
+    except OSError:  # it has not said yet
+        return "starting"
 
 
 def undo(run: Recorded, keep: Collection[tuple[Any, ...]] = ()) -> tuple[list[str], list[str]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import LiveError
 from ..folders import make_folder
-from ..replay.report import write_table
+from ..replay.report import refused_lines, write_table
 from ..replay.result import Result
 from ..topologies.topology import Topology
 from . import compare
@@ -128,7 +128,7 @@ def _lines(result: LiveResult) -> list[str]:
     for device, counts in found.drops.items():
         said = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items())
         lines.append(f"{device}: {said}")
-    lines += [f"{each['task']} did not run: {each['reason']}" for each in result.refused]
+    lines += refused_lines({each["task"]: each["reason"] for each in result.refused})
     lines += [f"lost on {link} on purpose: {count:,} packets" for link, count in result.link_drops.items()]
     return lines + result.unemulated + found.notes + [f"fault: {fault}" for fault in result.faults]
 

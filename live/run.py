@@ -1,8 +1,8 @@
 """One live run: broker, controller, network, agents and traffic, started in order, watched, and undone in reverse.
 
-1. Prepare: split the traffic by host; find free ports; write down what is about to be made, before it is made.
-2. Start the broker, then the controller (which plans: paths, places, codes), then the network, and wait until every
-   switch has its rules.
+1. Prepare: plan (paths, places, codes), which ends a run without a task that fits; split the traffic by host; find
+   free ports; write down what is about to be made, before it is made.
+2. Start the broker, then the controller, then the network, and wait until every switch has its rules.
 3. Start the agents, tell the controller when the first epoch begins, and wait until all agents have that plan.
 4. Play the traffic.
 5. Tell the controller when the last epoch ends, and wait for the last report of every agent.
@@ -31,9 +31,10 @@ from typing import Any
 from ..bus import topics
 from ..bus.access import KEEPALIVE_S, BrokerAccess, write_access
 from ..bus.messages import unpack
-from ..controller.planned import Plan, load_plan
+from ..controller.planned import Plan, adopt, load_plan
 from ..errors import LiveError, MozartError, SpecError
 from ..folders import make_folder
+from ..replay.report import nothing_runs, refused_lines
 from ..tasks import Spec
 from ..topologies.catalogue import load as load_topology
 from .broker import Broker
@@ -43,7 +44,7 @@ from .network import START_S, GivenNetwork, MininetNetwork, Network, ovs_runs, s
 from .operator import ANSWER_S, Operator
 from .ports import free_port
 from .processes import Process
-from .record import Record
+from .record import RUNNING, Record
 from .report import LiveResult
 from .traffic import RATE_PPS, Played, Players, Traffic, sent_figures, split
 from .view import View
@@ -55,6 +56,8 @@ PLAYERS_S = 30.0
 """How much longer than the traffic the senders may take at least."""
 PLANNING_S = 20.0
 """What the planner's solver may take at least."""
+PLANNER_S = 60.0
+"""How much longer than its solver's limit the planner may take: it loads code, and finds paths."""
 SLOW_S = 5.0
 """After so long the user is told what is waited for."""
 PATIENCE_KEEPALIVES = 6
@@ -122,6 +125,7 @@ class Run:
             self._start_controller()
             self._start_network()
             self._start_agents()
+            self.phase(RUNNING)
         except BaseException:
             self._stack.close()
             raise
@@ -141,6 +145,8 @@ class Run:
         if (self.folder / "plan.json").exists():
             raise LiveError(f"{self.folder} has a run already; name another folder with --out")
         self.record = self._stack.enter_context(Record.open(self.folder))
+        self._plan()
+        self.phase("splitting the traffic by host")
         self.traffic = split(
             self.spec, self.topology, self.folder / "traffic",
             rate_pps=self.options.rate_pps, speed=self.options.speed, duration_s=self.options.duration_s,
@@ -154,7 +160,55 @@ class Run:
             self.record("service", "openvswitch")
             start_ovs()
 
+    def phase(self, what: str) -> None:
+        """Say in the run's record what it is at, for whoever asks meanwhile."""
+        self.record.phase(what)
+
+    def _plan(self) -> None:
+        """Plan, in a process of its own, before anything is made on the machine.
+
+        Raises SpecError where there can be no plan, RefusedError where no task can run; says which tasks are refused.
+        """
+        self.phase("planning")
+        far = time.time_ns() + 24 * 3600 * 10**9  # no epoch before all agents are there
+        limit_s = max(PLANNING_S, self.options.patience_s)
+        asked = {
+            "spec": self.spec.to_dict(),
+            "revision": 1,
+            "mode": self.options.mode,
+            "epoch_start_ns": far,
+            "time_limit_s": limit_s,
+            "observations": str(self.folder / "observations") if self.options.observe else None,
+        }
+        request, made, log = self.folder / "request.json", self.folder / "planned.json", self.folder / "planner.log"
+        request.write_text(json.dumps(asked))
+        command = [sys.executable, "-m", "mozart.controller.plan", str(request), str(made)]
+        planner = Process("planner", command, log, self.record)
+        try:
+            until(lambda: not planner.running(), "the plan", limit_s + PLANNER_S, self._stopped)
+            status = planner.popen.returncode
+            if status:
+                raise SpecError(log.read_text(errors="replace").strip() or f"the planner ended with status {status}")
+            plan = load_plan(made)
+            if not plan.placement:
+                raise nothing_runs(_reasons(plan))
+        except BaseException:
+            request.unlink()
+            raise
+        finally:
+            planner.stop()
+            for file in (made, log):
+                file.unlink(missing_ok=True)
+        adopt(self.folder, plan)
+        for line in refused_lines(_reasons(plan)):
+            self.say(line)
+
+    def _stopped(self) -> None:
+        if self.stop.is_set():
+            raise KeyboardInterrupt
+
     def _start_broker(self) -> None:
+        self.phase("starting the broker")
         log = self.folder / "logs" / "mosquitto.log"
         patience_s = self.options.patience_s
         keepalive_s = max(KEEPALIVE_S, round(patience_s / PATIENCE_KEEPALIVES))
@@ -176,34 +230,26 @@ class Run:
         return path
 
     def _start_controller(self) -> None:
-        """Step 2: it plans at its start, so that what cannot be planned ends the run here, with the reason."""
+        """Step 2: it finds the plan in the run's folder."""
+        self.phase("starting the controller")
         self.port = self.options.port or free_port()
-        request = self.folder / "request.json"
-        far = time.time_ns() + 24 * 3600 * 10**9  # no epoch before all agents are there
-        asked = {
-            "spec": self.spec.to_dict(),
-            "mode": self.options.mode,
-            "epoch_start_ns": far,
-            "time_limit_s": max(PLANNING_S, self.options.patience_s),
-            "observations": str(self.folder / "observations") if self.options.observe else None,
-        }
-        request.write_text(json.dumps(asked))
-        self.start_controller(["--plan-request", str(request)])
+        self.start_controller()
         self._stack.callback(lambda: self.controller.stop())
         self.wait(
             lambda: self.operator.status.get(topics.CONTROLLER, {}).get("state") == "running",
-            "the controller, which plans",
+            "the controller",
         )
 
-    def start_controller(self, more: Sequence[str] = ()) -> None:
+    def start_controller(self) -> None:
         """Start the controller's process; one that ran before must have ended."""
-        command = [sys.executable, "-m", "mozart.controller.launcher", "--run", str(self.folder), *more]
+        command = [sys.executable, "-m", "mozart.controller.launcher", "--run", str(self.folder)]
         command += ["--listen", f"127.0.0.1:{self.port}"]
         command += ["--broker", str(self.folder / "broker" / "access-controller.json")]
         log = self.folder / "logs" / "controller.log"
         self.controller = Process("controller", command, log, self.record, first=True)
 
     def _start_network(self) -> None:
+        self.phase("starting the network")
         given = self.options.devices
         self.network: Network
         if given:
@@ -243,6 +289,7 @@ class Run:
 
     def _start_agents(self) -> None:
         """Step 3."""
+        self.phase("starting the agents")
         devices = self.network.devices()
         self.devices = [device["device"] for device in devices]
         self.parts = [part for part in shared_out(devices, self.options.agents) if part]
@@ -292,6 +339,7 @@ class Run:
 
     def finish(self) -> None:
         """Step 5. What fails now is noted: all that was measured until then is there to be evaluated."""
+        self.phase("waiting for the last reports")
         end_ns = time.time_ns() + round(SETTLE_S * 1e9)
         try:
             self.operator.ask("time", end_ns=end_ns)
@@ -333,8 +381,7 @@ class Run:
 
     def alive(self) -> None:
         """Raise where a part has ended that a start cannot go on without, or Ctrl-C was pressed."""
-        if self.stop.is_set():
-            raise KeyboardInterrupt
+        self._stopped()
         for process in (self.broker.process, self.controller, *self.agents):
             process.check()
 
@@ -381,6 +428,10 @@ class Run:
         """Write down something that went wrong."""
         self.faults.append(fault)
         self.say(fault)
+
+
+def _reasons(plan: Plan) -> dict[str, str]:
+    return {each["task"]: each["reason"] for each in plan.refused}
 
 
 def _is_final(report: Path) -> bool:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
-from ..errors import SpecError
+from ..errors import RefusedError, SpecError
 from ..folders import make_folder, results_in
 from ..recordsets import Recordset
 from .columns import LINKS, ROWS
+from .placed import Placed
 from .result import Result
 
 if TYPE_CHECKING:
@@ -152,9 +153,24 @@ def trace_lines(result: Result) -> list[str]:
 
 def placement_lines(result: Result) -> list[str]:
     """Say how many tasks have a place for all their modules, and which were not replayed for want of one, and why."""
-    all_tasks = len(result.placement) + len(result.refused)
-    head = f"placed {len(result.placement)} of {all_tasks} tasks ({result.algorithm}: {result.placement_status})"
-    return [head, *(f"refused: {task}: {reason}" for task, reason in result.refused.items())]
+    placed = Placed(result.algorithm, result.placement_status, {}, result.refused)
+    return placed_lines(len(result.placement) + len(result.refused), placed)
+
+
+def placed_lines(tasks: int, placed: Placed) -> list[str]:
+    """Say how many of so many tasks have a place for all their modules, which do not, and why."""
+    head = f"placed {tasks - len(placed.refused)} of {tasks} tasks ({placed.algorithm}: {placed.status})"
+    return [head, *refused_lines(placed.refused)]
+
+
+def refused_lines(refused: Mapping[str, str]) -> list[str]:
+    """Say which tasks were refused, and why; the same words wherever tasks are placed."""
+    return [f"refused: {task}: {reason}" for task, reason in refused.items()]
+
+
+def nothing_runs(refused: Mapping[str, str]) -> RefusedError:
+    """Return the error of a run whose tasks were all refused."""
+    return RefusedError("\n".join(["no task can run on this network, so nothing was started", *refused_lines(refused)]))
 
 
 def _unreachable(rows: Sequence[dict[str, Any]]) -> str:

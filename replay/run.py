@@ -63,6 +63,7 @@ def replay(
     taken: Taken | None = None,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
+    look: Callable[[Placed], object] = lambda placed: None,
 ) -> Result:
     """Replay a trace through the network of a task file and compare modes, memory sizes and detection delays.
 
@@ -71,9 +72,9 @@ def replay(
     `mode` (default: all of `monitors.modes.MODES`), `loss` (link to probability), `probability` of sampling, `seed`.
     `algorithm` (of `placement.algorithms`) places the modules under the task file's `resources`; tasks that do not fit
     are not replayed, and `Result.refused` says why. Epochs count from `epoch_start_ns` (since 1970), or else from the
-    first packet. `taken` has the paths of flows that are known. `stop`, once set, ends the trace early. Returns a
-    Result; its `error` says where a damaged trace ended. Raises SpecError, PlacementError and TraceError for input that
-    cannot be used at all.
+    first packet. `taken` has the paths of flows that are known. `stop`, once set, ends the trace early.
+    `look` is called with what was placed before the first packet, and may raise. Returns a Result; its `error` says
+    where a damaged trace ended. Raises SpecError, PlacementError and TraceError for input that cannot be used at all.
     """
     memory = several("memory", memory, fields_of(MonitorSpec)["memory_entries"])
     delay = fields_of(SelectorSpec)["detection_delay_ms"]
@@ -85,6 +86,7 @@ def replay(
     topology = network_of(spec)  # what stands in for a part of the task file does not make that part right
     modes = _known_modes(tuple(MODES) if mode is None else mode)
     placed = place_tasks(plan, topology, algorithm)
+    look(placed)
     routes = Routes(topology, plan.topology.ecmp)
     tasks = _task_replays(plan, placed, routes, modes, memory, detection_delay_ms)
     source, opened = _open(plan)

@@ -106,3 +106,16 @@ def test_ctrl_c_ends_in_order_with_what_there_is(tmp_path):
     assert "stopped early by Ctrl-C" in log.read_text()
     assert "lossy-flows" in log.read_text()
     assert (bridges_there(), interfaces_there()) == before
+
+
+def test_a_run_without_a_task_that_fits_starts_nothing(tmp_path):
+    spec = tmp_path / "large.yaml"
+    spec.write_text(
+        "topology: {name: line, n: 2}\ntraffic: {synthetic: caida-like, duration_s: 3600, packets_per_s: 100}\n"
+        "resources: {switch_memory_entries: 128}\ntasks:\n- name: large\n  selector: {event: loss, at: source-host}\n"
+        "  monitor: {measure: volume, at: path-switches, memory_entries: 200}\n"
+    )
+    done = mozart(spec, "--out", tmp_path / "run")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no task can run on this network" in done.stderr and "refused: large: capacity: memory of s1" in done.stderr
+    assert "starting" not in done.stderr and not (tmp_path / "run").exists()

@@ -13,7 +13,7 @@ from mozart.bus.client import BusClient
 from mozart.cli import main
 from mozart.live import record as records_module
 from mozart.live.broker import Broker, mosquitto
-from mozart.live.record import Record
+from mozart.live.record import RUNNING, Record
 
 pytest.importorskip("paho.mqtt", reason="paho-mqtt is not installed (scripts/setup live)")
 pytestmark = pytest.mark.skipif(mosquitto() is None, reason="mosquitto is not installed (scripts/setup live, as root)")
@@ -57,6 +57,7 @@ def controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cont
     base = tmp_path / "records"
     monkeypatch.setattr(records_module, "records_folder", lambda: base)
     with Record.open(tmp_path / "run") as record:
+        record.phase(RUNNING)
         broker = Broker(tmp_path / "run" / "broker", ["h1", "s1"], record)
         broker.start()
         write_access(tmp_path / "run" / "broker" / "access-operator.json", broker.access.only("operator"))
@@ -96,3 +97,19 @@ def test_without_a_run_it_says_so(
     monkeypatch.setattr(records_module, "records_folder", lambda: tmp_path)
     assert main(["tasks", "list"]) == 1
     assert "no run of mozart is under way" in capsys.readouterr().err
+
+
+def test_a_run_that_starts_or_ends_says_what_it_is_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(records_module, "records_folder", lambda: tmp_path / "records")
+    with Record.open(tmp_path / "run") as record:
+        for phase in ("starting", "starting the network", "waiting for the last reports"):
+            if phase != "starting":
+                record.phase(phase)
+            assert main(["tasks", "list"]) == 0
+            assert f"run {record.id} is not ready for questions: {phase} " in capsys.readouterr().out
+            assert main(["tasks", "list", "--json"]) == 0
+            assert json.loads(capsys.readouterr().out) == {"run": record.id, "phase": phase, "tasks": []}
+            assert main(["tasks", "remove", "scanners"]) == main(["tasks", "add", str(TASKS)]) == 1
+            assert phase in capsys.readouterr().err
