@@ -4,10 +4,10 @@ ARGS ?=
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run live test check docs bench clean
+.PHONY: help setup run live test test-oldest test-newest check docs lock bench clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup:  ## make .venv with the mozart command, and install what is missing
 	@scripts/setup
@@ -22,6 +22,18 @@ live:  ## as root: B4 with real packets for 30 s, on Open vSwitch and Mininet (i
 test: setup  ## all tests (ARGS="-k loss" for some)
 	@$(BIN)/python -m pytest $(ARGS)
 
+test-oldest: export VENV = .cache/oldest
+test-oldest: export VERSIONS = oldest
+test-oldest:  ## the tests with the lowest versions that setup.cfg allows, in an environment of their own
+	@scripts/setup
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+test-newest: export VENV = .cache/newest
+test-newest: export VERSIONS = newest
+test-newest:  ## the tests with the newest versions of the day, in an environment of their own
+	@scripts/setup
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
 check: setup  ## ruff (lint and format), mypy, and that imports between rooms go down only
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -31,6 +43,9 @@ check: setup  ## ruff (lint and format), mypy, and that imports between rooms go
 
 docs: setup  ## write anew what docs/ has from the code: keys, events, measures, columns
 	@$(BIN)/python -m mozart.commands.reference
+
+lock:  ## renew requirements/*.txt, the versions that setup installs (ARGS=--keep: only what setup.cfg now asks for)
+	@scripts/lock $(ARGS)
 
 bench: setup  ## speed and quality, each against a named peer on the same input (see benchmarks/)
 	@scripts/bench $(ARGS)
