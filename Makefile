@@ -4,7 +4,7 @@ ARGS ?=
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run live test test-oldest test-newest check docs lock bench clean
+.PHONY: help setup run live test test-oldest test-newest check docs lock fresh bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,9 @@ docs: setup  ## write anew what docs/ has from the code: keys, events, measures,
 
 lock:  ## renew requirements/*.txt, the versions that setup installs (ARGS=--keep: only what setup.cfg now asks for)
 	@scripts/lock $(ARGS)
+
+fresh:  ## as root, with debootstrap: both commands in an empty Debian 12 and 13 (slow)
+	@scripts/fresh
 
 bench: setup  ## speed and quality, each against a named peer on the same input (see benchmarks/)
 	@scripts/bench $(ARGS)

@@ -3,7 +3,8 @@
 Kernels take and return arrays and scalars, never Python objects; they release the GIL, so two of them run on two
 cores. The compiled code is cached on disk, so only the first run on a machine pays for compiling. numba's own cache
 looks at the file of a kernel alone and would keep code that has an old version of another file's part inlined; so the
-cache of mozart has a folder for each state of all kernel files, in the user's cache folder (or in NUMBA_CACHE_DIR).
+cache of mozart has a folder for each state of all kernel files and each version of numba and numpy, in the user's cache
+folder (or in NUMBA_CACHE_DIR).
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ CACHE_DAYS = 30  # after which the code of another state of the files is removed
 
 
 def _use_cache_of_this_state() -> None:
-    """Let numba cache in a folder named by the content of all kernel files; remove folders of old states."""
+    """Let numba cache in a folder named by all kernel files and what compiles them; remove folders of old states."""
     if "NUMBA_CACHE_DIR" in os.environ:
         return
     here = Path(__file__).resolve().parent
     files = [Path(__file__), *sorted(here.glob("*/*_kernels.py"))]
-    state = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+    compilers = f"numba {numba.__version__} numpy {np.__version__}".encode()
+    state = hashlib.sha256(b"".join([compilers, *(file.read_bytes() for file in files)])).hexdigest()[:16]
     place = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mozart"
     try:
         for old in place.glob("kernels-" + "[0-9a-f]" * 16):

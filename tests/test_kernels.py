@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numba
+import pytest
+from mozart import kernels
 from mozart.kernels import compile_time
 from mozart.replay.report import trace_lines
 from mozart.replay.run import replay
@@ -40,3 +43,17 @@ def test_a_rate_that_compiling_slowed_says_so() -> None:
     assert "(30.0 of 40.0 s went to compiling kernels, this first time)" in trace_lines(slowed)[0]
     assert "compiling" not in trace_lines(dataclasses.replace(slowed, compile_s=0.0))[0]
     assert slowed.to_dict()["compile_s"] == 30.0
+
+
+def test_compiled_code_is_kept_apart_for_each_version_of_the_compiler(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folders = []
+    for version in ("0.61.0", "0.68.1", "0.61.0"):
+        monkeypatch.setattr(numba, "__version__", version)
+        monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+        kernels._use_cache_of_this_state()
+        folders.append(numba.config.CACHE_DIR)
+    assert folders[0] == folders[2] != folders[1]
