@@ -18,6 +18,7 @@ def scripts_lock():
     """Load scripts/lock, which has no suffix, as a module."""
     loader = importlib.machinery.SourceFileLoader("scripts_lock", str(ROOT / "scripts" / "lock"))
     found = importlib.util.spec_from_loader("scripts_lock", loader)
+    assert found is not None
     module = importlib.util.module_from_spec(found)
     loader.exec_module(module)
     return module
