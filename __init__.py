@@ -1,8 +1,8 @@
 """mozart: temporally coordinated measurement for software-defined networks, after MOZART (SOSR 2016).
 
 The package is the repository's root; each folder is a room with its own job, and rooms import downwards only
-(ARCHITECTURE.md has the map). `mozart.replay(...)` and `mozart.read(...)` are the way in for notebooks; what they
-need is loaded when they are called, because the command line must answer before numba is in memory.
+(ARCHITECTURE.md has the map). `mozart.replay(...)`, `mozart.open_run(...)` and `mozart.read(...)` are the way in for
+notebooks; what they need is loaded when they are called: the command line must answer before numba is in memory.
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ class _Package(types.ModuleType):
             from .traces.reader import read
 
             return read
+        if name == "open_run":
+            from .live.opened import open_run
+
+            return open_run
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -54,6 +54,7 @@ class Group:
 
 COMMANDS: dict[str, Command | Group] = {
     "replay": Command("replay a trace through a network, coordinated and not", ".commands.replay"),
+    "open": Command("show a run again: its tables, its flows; evaluate a killed live run", ".commands.open"),
     "place": Command("place as many tasks as fit, and compare algorithms", ".commands.place"),
     "check": Command("check a task file, and say what it would run where", ".commands.check"),
     "live": Command("run a task file on a network that forwards packets", ".commands.live"),

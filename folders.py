@@ -108,6 +108,20 @@ def run_folder(
         os.close(lock)
 
 
+@contextmanager
+def held(folder: str | Path) -> Iterator[None]:
+    """Hold the folder of a run that has ended until the block ends; raises SpecError where the run is under way."""
+    try:
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise SpecError(f"{folder}: cannot be read: {error.strerror}") from None
+    try:
+        _lock(lock, str(folder))
+        yield
+    finally:
+        os.close(lock)
+
+
 def _named(name: str | Path, option: str) -> str:
     """Return the option with the name that the user gave it; raises SpecError where that is empty."""
     if str(name) == "":

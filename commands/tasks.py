@@ -106,6 +106,7 @@ def show(answer: dict[str, Any]) -> None:
     console = Console()
     console.width = max(console.width, LEAST_WIDTH)
     console.print(table)
+    print("modules: a selector and its monitors, and their devices; channels: how selections reach the monitors")
     there = {task["name"] for task in answer["tasks"]}
     for move in answer.get("moves", ()):
         if move["task"] in there:

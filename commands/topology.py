@@ -74,3 +74,4 @@ def show(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         table.add_row(*(f"{row[name]:,g}" if isinstance(row[name], float) else str(row[name]) for name in columns))
     Console().print(table)
+    print("latency, ms: one way, the same in both directions; rate, Mbit/s: of each direction")

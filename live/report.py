@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LiveError
 from ..folders import make_folder
+from ..replay.columns import ROWS as REPLAYED
+from ..replay.legend import HEAD, legend, of_modes
 from ..replay.report import refused_lines, write_table
 from ..replay.result import Result
 from ..topologies.topology import Topology
 from . import compare
-from .columns import COMPARISON, ROWS
+from .columns import COMPARISON, DEVICES, ROWS
+from .compare import SETTING
 from .evaluate import Evaluation
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+DEVICE_LEGEND = (
+    ("packets", DEVICES["packets"].meaning),
+    ("CPU, %", DEVICES["cpu_percent"].meaning + ", of a core"),
+    ("assumed, %", DEVICES["assumed_cpu_percent"].meaning),
+    ("memory, MB", DEVICES["memory_bytes"].meaning),
+    ("not seen, s", "time in which the device measured nothing"),
+)
+"""The columns of the table of devices, and what they mean."""
+COUNTED = ("sent", "delivered", "tagged", "arrived_tagged", "changed")
+"""What is counted of packets."""
 
 
 @dataclass(slots=True)
 class LiveResult:
     """Everything that a live run found; `to_dict` has the names of the JSON that `mozart live --json` prints."""
 
-    topology: Topology
+    topology: Topology | None
+    """None where the result was read from a folder."""
     evaluation: Evaluation
     replayed: Result | None = None
     """The replay of what was sent; None where there is none."""
@@ -42,15 +57,39 @@ class LiveResult:
     """Whether nothing of the run is left on the machine."""
     late: Result | None = None
     """The same replay with tags that come as late as half of them came in the run."""
+    read: Mapping[str, Any] | None = None
+    """Where the result was read from a folder, what its run.json says."""
+
+    @classmethod
+    def of(cls, info: Mapping[str, Any]) -> LiveResult:
+        """Return the result that `to_dict` wrote, without topology and keys; raises KeyError for what is missing."""
+        found = Evaluation(
+            rows=info["rows"],
+            packets={name: info[f"packets_{name}"] for name in COUNTED},
+            drops=info["drops"],
+            event_to_tag_ms=info["event_to_tag_ms"],
+            explicit_ms=info["explicit_ms"],
+            devices=info["devices"],
+            notes=info["notes"],
+        )
+        return cls(
+            None, found, rules=info["rules"], traffic=info["traffic"], unemulated=info["unemulated"],
+            refused=info["refused"], faults=info["faults"], link_drops=info["link_drops"], clean=info["clean"],
+            read=info,
+        )  # fmt: skip
 
     @property
     def replay_rows(self) -> list[dict[str, Any]]:
         """The rows of the replay of what was sent."""
+        if self.read is not None:
+            return list(self.read["replay_rows"])
         return self.replayed.rows if self.replayed is not None else []
 
     @property
     def late_rows(self) -> list[dict[str, Any]]:
         """The rows of the late replay."""
+        if self.read is not None:
+            return list(self.read["late_replay_rows"])
         return self.late.rows if self.late is not None else []
 
     @property
@@ -61,6 +100,8 @@ class LiveResult:
     @property
     def overlaps(self) -> list[dict[str, Any]]:
         """How many of the flows that the replay selects were selected live."""
+        if self.read is not None:
+            return list(self.read["selected"])
         replayed = self.replayed.selected_keys if self.replayed is not None else {}
         return compare.overlaps(self.evaluation.selected_keys, replayed)
 
@@ -68,13 +109,9 @@ class LiveResult:
         """Return the result as plain values."""
         found = self.evaluation
         return {
-            "switches": len(self.topology.switches),
-            "hosts": len(self.topology.hosts),
-            "packets_sent": found.packets.get("sent", 0),
-            "packets_delivered": found.packets.get("delivered", 0),
-            "packets_tagged": found.packets.get("tagged", 0),
-            "packets_arrived_tagged": found.packets.get("arrived_tagged", 0),
-            "packets_changed": found.packets.get("changed", 0),
+            "switches": len(self.topology.switches) if self.topology is not None else None,
+            "hosts": len(self.topology.hosts) if self.topology is not None else None,
+            **{f"packets_{name}": found.packets.get(name, 0) for name in COUNTED},
             "rows": found.rows,
             "replay_rows": self.replay_rows,
             "late_replay_rows": self.late_rows,
@@ -102,12 +139,25 @@ def tables(result: LiveResult) -> list[RenderableType]:
     shown: list[RenderableType] = [Text(line) for line in _lines(result)]
     for row in result.evaluation.rows:
         shown.append(Text(f"\n{row['task']}: {_task_line(row)}"))
-    shown.append(_devices(result.evaluation))
+    if not result.evaluation.rows:
+        shown += [Text(f"\n{row['task']}, replayed: {_task_line(row)}") for row in result.replay_rows]
+    shown += [_devices(result.evaluation), legend(DEVICE_LEGEND)]
     if result.compared:
         shown.append(compare.table(result.compared, result.overlaps))
         lines = compare.late_lines(result.evaluation.rows, result.replay_rows, result.late_rows)
         shown += [Text(line) for line in lines]
+    shown += [Text(f"\n{HEAD}", style="dim"), legend(_legend(result))]
     return shown
+
+
+def _legend(result: LiveResult) -> list[tuple[str, str]]:
+    """Return the legend of the rows: what stands in the comparison, and the mode."""
+    beside = [
+        ("replay", "the same packets, replayed as they were sent, with tags that come at once"),
+        ("difference", COMPARISON["difference"].meaning),
+    ]
+    columns = [(column.name.replace("_", " "), column.meaning) for column in REPLAYED if column.name not in SETTING]
+    return (beside + columns if result.compared else []) + of_modes(result.evaluation.rows)
 
 
 def _lines(result: LiveResult) -> list[str]:
@@ -152,7 +202,7 @@ def _devices(found: Evaluation) -> RenderableType:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="devices", title_justify="left", title_style="italic")
-    for i, name in enumerate(("device", "packets", "CPU, %", "assumed, %", "memory, MB", "not seen, s")):
+    for i, name in enumerate(("device", *(name for name, _ in DEVICE_LEGEND))):
         table.add_column(name, justify="right" if i else "left", no_wrap=True)
     for device, said in sorted(found.devices.items(), key=lambda each: (each[0][0], len(each[0]), each[0])):
         cpu = said["cpu_percent"]
@@ -185,7 +235,8 @@ def write_run(result: LiveResult, folder: str | Path, plot: bool = True) -> list
 
         written += draw(result, place)
         loads = result.replayed.link_mbps if result.replayed is not None else {}
-        written += [picture(result.topology, place / f"network.{kind}", loads) for kind in ("png", "pdf")]
+        if result.topology is not None:
+            written += [picture(result.topology, place / f"network.{kind}", loads) for kind in ("png", "pdf")]
     return written
 
 

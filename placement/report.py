@@ -10,6 +10,16 @@ from typing import Any
 from .comparison import Run, bound_text, summary
 
 HEADS = ("algorithm", "latency", "tasks %", "of best %", "avg ms", "gap %", "optimal", "s")
+LEGEND = {
+    "latency": "greatest latency allowed between a task's selector and its monitors",
+    "tasks %": "tasks that run, of all; ± half the width of the 95 % interval of the mean over repeats",
+    "of best %": "tasks that run, of the most that any run without a latency bound places",
+    "avg ms": "latency between selectors and monitors, mean over the tasks that run",
+    "gap %": "how far the weight of the tasks that run may be from the best, by the proved bound; - without one",
+    "optimal": "runs proved optimal, of all repeats",
+    "s": "time to build and to solve",
+}
+"""What the columns mean."""
 
 
 def document(runs: Sequence[Run]) -> dict[str, Any]:
@@ -52,6 +62,7 @@ def tables(runs: Sequence[Run]) -> Iterator[str]:
             yield from [""] * bool(number)
             yield f"{topology}, {tasks:,} tasks, load {load:g}, mean of {max(row['repeats'] for row in rows)}"
         yield from _table(rows)
+    yield from ("", *(f"  {head:9}  {meaning}" for head, meaning in LEGEND.items()))
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:

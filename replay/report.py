@@ -16,6 +16,7 @@ from ..errors import RefusedError, SpecError
 from ..folders import make_folder, results_in
 from ..recordsets import Recordset
 from .columns import LINKS, ROWS
+from .legend import HEAD, NOT_CAPTURED, PRE_EVENT, REPORTS, legend, of_rows
 from .placed import Placed
 from .result import Result
 
@@ -59,22 +60,29 @@ def write_run(result: Result, folder: str | Path, plot: bool = True) -> list[Pat
             if old.endswith((".png", ".pdf")):
                 (place / old).unlink(missing_ok=True)
         paths += draw(result.rows, place)
-        paths += [picture(result.topology, place / f"network.{kind}", result.link_mbps) for kind in ("png", "pdf")]
+        if result.topology is not None:
+            paths += [picture(result.topology, place / f"network.{kind}", result.link_mbps) for kind in ("png", "pdf")]
     return paths
 
 
 def write_table(place: Path, declared: Recordset, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
     """Write rows under a name, as CSV and as Parquet; returns the paths. What a row lacks is null."""
-    import pyarrow as pa
     import pyarrow.csv
     import pyarrow.parquet
 
-    schema = declared.arrow_schema()
-    table = pa.table([pa.array([row.get(f.name) for row in rows], f.type) for f in schema], schema=schema)
+    table = as_table(declared, rows)
     paths = [place.with_suffix(".csv"), place.with_suffix(".parquet")]
     pyarrow.csv.write_csv(table, paths[0])
     pyarrow.parquet.write_table(table, paths[1])
     return paths
+
+
+def as_table(declared: Recordset, rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Return rows as a pyarrow table with the declared columns; what a row lacks is null."""
+    import pyarrow as pa
+
+    schema = declared.arrow_schema()
+    return pa.table([pa.array([row.get(f.name) for row in rows], f.type) for f in schema], schema=schema)
 
 
 def provenance(result: Result) -> dict[str, Any]:
@@ -128,6 +136,8 @@ def tables(result: Result) -> list[RenderableType]:
                 shown.append(_rows_tables(mine))
         if selected:
             shown.extend(_located_lines(result, task))
+    if any(row["selected_flows"] for row in result.rows):
+        shown += [Text(f"\n{HEAD}", style="dim"), legend(of_rows(result.rows))]
     return shown
 
 
@@ -183,13 +193,13 @@ def _rows_tables(rows: Sequence[dict[str, Any]]) -> RenderableType:
 
     return Columns(
         [
-            _mode_table(rows, "not captured, %", lambda row: _percent(row["not_captured_ratio"]), floor=True),
+            _mode_table(rows, NOT_CAPTURED, lambda row: _percent(row["not_captured_ratio"]), floor=True),
             _mode_table(
                 rows,
-                "pre-event bytes captured, %",
+                PRE_EVENT,
                 lambda row: _share(row["pre_event_captured_bytes"], row["pre_event_bytes"]),
             ),
-            _mode_table(rows, "reports, kB", lambda row: f"{row['report_bytes'] / 1e3:,.0f}"),
+            _mode_table(rows, REPORTS, lambda row: f"{row['report_bytes'] / 1e3:,.0f}"),
         ],
         padding=(0, 3),
     )

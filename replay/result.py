@@ -26,7 +26,8 @@ class Result:
     """Where the modules of the tasks that run are, by task."""
     link_mbps: dict[str, float]
     """Mean load of each link, both directions together."""
-    topology: Topology
+    topology: Topology | None
+    """None where the result was read from a folder."""
     seconds: float
     compile_s: float = 0.0
     """Of those, what compiling kernels took (the first time on a machine)."""
@@ -46,6 +47,28 @@ class Result:
     def __repr__(self) -> str:
         tasks = ", ".join(self.placement) or "no task"
         return f"<Result of {tasks}: {len(self.rows)} rows, {self.trace['packets']:,} packets in {self.seconds:.3g} s>"
+
+    @classmethod
+    def of(cls, info: Mapping[str, Any]) -> Result:
+        """Return the result that `to_dict` wrote, without topology and keys; raises KeyError for what is missing."""
+        placement = info["placement"]
+        return cls(
+            spec=info.get("spec", {}),
+            trace=info["trace"],
+            rows=info["rows"],
+            located_links=info["located_links"],
+            placement=placement["tasks"],
+            link_mbps=info["link_mbps"],
+            topology=None,
+            seconds=info["seconds"],
+            compile_s=info["compile_s"],
+            interrupted=info["interrupted"],
+            error=MozartError(info["error"]) if info["error"] else None,
+            selectors=info["selectors"],
+            algorithm=placement["algorithm"],
+            placement_status=placement["status"],
+            refused={each["task"]: each["reason"] for each in info["refused"]},
+        )
 
     @property
     def packets_per_s(self) -> float:

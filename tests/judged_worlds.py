@@ -104,6 +104,8 @@ def write_reports(folder, plan, watching, epochs, batch, first_epoch=0, sequence
         for device in plan.devices:
             tasks: dict[str, dict] = {}
             columns = {}
+            told = plan.devices[device]
+            start_ns = told.epoch_start_ns + (first_epoch + epoch) * told.epoch_ns
             for name, task in watching.tasks.items():
                 if device in task.channels.monitors:
                     table = task.tables[0][0][task.channels.monitors.index(device)]
@@ -111,8 +113,12 @@ def write_reports(folder, plan, watching, epochs, batch, first_epoch=0, sequence
                     said = {"refused_samples": int(counters[0]), "selected_collisions": int(counters[1])}
                     tasks[name] = {"monitor": {"counters": said, "probability": 0.05}}
                     columns.update(monitor_columns(name, records))
-                if device in task.channels.selectors and epoch == 0:
-                    mine = [s for s in task.selected_at if task.channels.selectors[s[1]] == device]
+                if device in task.channels.selectors:
+                    mine = [
+                        s
+                        for s in task.selected_at
+                        if task.channels.selectors[s[1]] == device and start_ns <= s[2] < start_ns + told.epoch_ns
+                    ]
                     found = {
                         "flow": task.selections.keys()[[s[0] for s in mine]],
                         "time_ns": np.array([s[2] for s in mine], np.int64),
@@ -124,7 +130,8 @@ def write_reports(folder, plan, watching, epochs, batch, first_epoch=0, sequence
             counts = {"packets": 1, "kernel_drops": int(device == "s3"), "late_selections": 0}
             header = {
                 "device": device, "revision": 1, "epoch": first_epoch + epoch, "sequence": sequences[device],
-                "final": False, "start_ns": epoch, "end_ns": epoch + SECOND_NS, "gaps": [], "counters": counts,
+                "final": False, "start_ns": start_ns, "end_ns": start_ns + told.epoch_ns, "gaps": [],
+                "counters": counts,
                 "cpu_s": 0.01, "memory_bytes": 5, "tasks": tasks, "taken": list(taken) if epoch == 0 else [],
             }  # fmt: skip
             place = folder / device

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 FIGURES = ("flow-lengths", "packet-sizes", "rate")
 SHOWN_QUANTILES = ("p10", "p50", "p90", "p99", "p99.9")
+LEGEND = (
+    "of packets, of bytes: shares of all; p50: half of the packets (flows) have at most so much; a flow is a directed\n"
+    "five-tuple (addresses, ports, protocol)"
+)
+"""What the tables' columns mean."""
 
 LEAST_WIDTH = 80
 """Columns that the tables take; a narrower terminal breaks their lines, and no figure is cut off."""
@@ -123,6 +128,7 @@ def show(report: dict[str, Any], as_json: bool) -> None:
         console.print(
             laid_out(protocol_rows(report), "protocol", "packets", "of packets", "of bytes"),
             laid_out(distribution_rows(report), "", "mean", *SHOWN_QUANTILES, "max"),
+            LEGEND,
         )
 
 
