@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from ..bus.config import DeviceConfig
 from ..errors import MozartError
 from ..traces.header_kernels import SKIP_REASONS
-from ..traces.keys import flow_keys
+from ..traces.keys import FlowHash
 from ..traces.packets import PacketBatch
 from . import counters
 from .epochs import NEVER_NS, Epochs
@@ -96,6 +96,7 @@ class Device:
         self.tagger = tagger_of(place)
         self.config: DeviceConfig | None = None
         self.modules = Modules()
+        self._flow_hash = FlowHash.at_random()
         self.counters = counters.zero()
         self.cpu_ns = 0
         self._sequence, self._reported_ns = link.last_report()
@@ -129,14 +130,15 @@ class Device:
         Raises BusError or LiveError for what cannot be done, and goes on as before.
         """
         pairs = Pairs(config)
-        modules = self.modules.following(config, self.config, pairs)
+        flow_hash = FlowHash(bytes.fromhex(config.flow_secret))
+        modules = self.modules.following(config, self.config, pairs, flow_hash)
         observed = self._observe(config)
         self._finish_before(config, modules, now_ns)
         for task, selecting in self.modules.selectors.items():
             if modules.selectors.get(task) is not selecting:
                 self.tagger.remove(selecting.stop())
         modules.route(config, pairs)
-        self.modules, self._pairs, self._observed = modules, pairs, observed
+        self.modules, self._pairs, self._observed, self._flow_hash = modules, pairs, observed, flow_hash
         self._keys = {kind: np.empty(BATCH_PACKETS, np.uint64) for kind in modules.key_kinds()}
         self._concerns = modules.concerns(pairs)
         self._start(config, now_ns)
@@ -290,7 +292,7 @@ class Device:
             return
         self._pairs.write(packets, pair)
         for kind, column in self._keys.items():
-            column[begin:end] = flow_keys(packets, kind)
+            column[begin:end] = self._flow_hash.keys(packets, kind)
         concerned = self._pairs.concerned(pair, self._concerns)
         for i, selecting in enumerate(self.modules.selectors.values()):
             if not concerned >> min(i, LAST_BIT) & 1:
@@ -346,11 +348,12 @@ class Device:
         packets, pair = self._rows(begin, end), self._pair[begin:end]
         if end > begin:
             until_ns = max(until_ns, int(packets.time_ns[-1]) + 1)
+        keys_of = self._flow_hash.keys
         for monitor in self.modules.monitors.values():
             kind = monitor.config.key
             key = self._keys[kind][begin:end]
-            reverse_key = flow_keys(packets, kind, reverse=True) if monitor.wants_reverse_keys else key
-            item = flow_keys(packets, monitor.counts) if monitor.counts else NO_ITEMS
+            reverse_key = keys_of(packets, kind, reverse=True) if monitor.wants_reverse_keys else key
+            item = keys_of(packets, monitor.counts) if monitor.counts else NO_ITEMS
             monitor.take(packets, pair, key, reverse_key, item, self._serial, until_ns)
         if self._observed is not None and end > begin:
             self._observed.add(packets, self._outgoing[begin:end])

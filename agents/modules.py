@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bus.config import DeviceConfig, MonitorConfig, SelectorConfig
+from ..traces.keys import FlowHash
 from .monitoring import Monitoring
 from .pairs import Pairs
 from .selecting import Selecting
@@ -15,6 +16,7 @@ from .selecting import Selecting
 DETECTION = ("event", "key", "hold_s", "detection_delay_ms", "memory_entries", "parameters")
 TABLE = ("measure", "key", "memory_entries", "parameters")
 TABLE_OF_DEVICE = ("mode", "probability", "early_removal_bytes", "preserve_bytes")
+KEYS_OF_DEVICE = ("flow_secret",)
 """What decides whether the state that was kept under one configuration serves another; the rest may change."""
 LAST_BIT = 63
 """The bit that all further selectors share, where a device has more than there are bits."""
@@ -27,17 +29,20 @@ class Modules:
     selectors: dict[str, Selecting] = field(default_factory=dict)
     monitors: dict[str, Monitoring] = field(default_factory=dict)
 
-    def following(self, config: DeviceConfig, before: DeviceConfig | None, pairs: Pairs) -> Modules:
+    def following(
+        self, config: DeviceConfig, before: DeviceConfig | None, pairs: Pairs, flow_hash: FlowHash
+    ) -> Modules:
         """Make the modules of a configuration; those that go on are the ones that are here, and not changed yet.
 
         Raises BusError for what the configuration names and does not exist.
         """
         selectors, monitors = {}, {}
+        same_keys = before is not None and _same(before, config, KEYS_OF_DEVICE)
         for s in config.selectors:
             kept = self.selectors.get(s.task)
-            goes_on = kept is not None and _same(kept.config, s, DETECTION)
-            selectors[s.task] = kept if kept is not None and goes_on else Selecting(s, pairs)
-        same_device = before is not None and _same(before, config, TABLE_OF_DEVICE)
+            goes_on = kept is not None and same_keys and _same(kept.config, s, DETECTION)
+            selectors[s.task] = kept if kept is not None and goes_on else Selecting(s, pairs, flow_hash)
+        same_device = same_keys and before is not None and _same(before, config, TABLE_OF_DEVICE)
         for m in config.monitors:
             old = self.monitors.get(m.task)
             goes_on = old is not None and same_device and _same(old.config, m, TABLE)

@@ -2,7 +2,8 @@
 
 A packet of a watched pair crosses as itself, tagged where it carries the task's code and the monitor stands behind the
 selector. A tag on a packet of the opposite direction selects the flow that it answers. A message takes effect when it
-arrives here. Sampling draws from a hash of the seed, the device, the task and the number of the packet at the device.
+arrives here. Sampling draws from a hash of the run's seed and
+secret, the device, the task and the number of the packet at the device: no sender can foretell what is sampled.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Monitoring:
             mode, config.memory_entries, mode.probability(device.probability), measure,
             device.preserve_bytes, device.early_removal_bytes,
         )  # fmt: skip
-        own = f"{device.seed}/{device.device}/{config.task}".encode()
+        own = f"{device.seed}/{device.flow_secret}/{device.device}/{config.task}".encode()
         self.seed = np.uint64(int.from_bytes(hashlib.blake2b(own, digest_size=8).digest(), "little"))
         self._messages: list[tuple[int, int, int, int]] = []
         self._room = 0

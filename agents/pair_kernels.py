@@ -9,8 +9,7 @@ import numpy as np
 
 from ..kernels import lean_kernel, mix64
 from ..monitors.table_kernels import PACKET, SELECT, TAGGED
-from ..traces.key_kernels import SEED, finish, fold
-from ..traces.site_kernels import SITE_SALT, below
+from ..traces.site_kernels import host_of
 
 SALT = np.uint64(0xD1342543DE82EF95)
 WATCHED, HEEDS_TAG, HEEDS_REVERSE_TAG = 1, 2, 4
@@ -30,8 +29,8 @@ def concerned(pair, concerns):
 def pairs_by_hash(src, dst, hosts, pair):
     """Write source host x hosts + destination host of each packet; hosts x hosts where both are one host."""
     for i in range(len(pair)):
-        a = below(finish(fold(fold(SEED, src[i, 0]), src[i, 1])) ^ SITE_SALT, hosts)
-        b = below(finish(fold(fold(SEED, dst[i, 0]), dst[i, 1])) ^ SITE_SALT, hosts)
+        a = host_of(src[i, 0], src[i, 1], hosts)
+        b = host_of(dst[i, 0], dst[i, 1], hosts)
         pair[i] = hosts * hosts if a == b else a * hosts + b
 
 

@@ -26,7 +26,7 @@ from ..selectors import selection_kernels as sk
 from ..selectors.events import EVENTS
 from ..selectors.selection import Selections
 from ..selectors.selector import Sightings
-from ..traces.keys import KEY_KINDS
+from ..traces.keys import KEY_KINDS, FlowHash
 from ..traces.packets import PacketBatch
 from .epochs import NEVER_NS
 from .pairs import Pairs
@@ -83,7 +83,7 @@ class Made:
 class Selecting:
     """The selector of one task on one device."""
 
-    def __init__(self, config: SelectorConfig, pairs: Pairs) -> None:
+    def __init__(self, config: SelectorConfig, pairs: Pairs, flow_hash: FlowHash) -> None:
         """Start with empty state; raises BusError for what the configuration names and does not exist."""
         if config.event not in EVENTS or config.key not in KEY_KINDS:
             known = f"there are {', '.join(EVENTS)}, and {', '.join(KEY_KINDS)}"
@@ -92,6 +92,7 @@ class Selecting:
             self.selector = EVENTS[config.event](1, config.memory_entries, **config.parameters)
         except TypeError as error:
             raise BusError(f"task {config.task}: {error}") from None
+        self._flow_hash = flow_hash
         self._selections = Selections(config.hold_s, (config.detection_delay_ms,), forgets=True)
         self._delay_ns = int(self._selections.delays_ns[0])
         self._none_lost = np.zeros(0, np.bool_)
@@ -135,7 +136,8 @@ class Selecting:
         where = self._where[pair]
         if len(self._none_lost) < len(key):
             self._none_lost = np.zeros(2 * len(key), np.bool_)
-        true = self.selector.events(Sightings(packets, key, where, self._none_lost[: len(key)]))
+        none_lost = self._none_lost[: len(key)]
+        true = self.selector.events(Sightings(packets, key, where, none_lost, self._flow_hash))
         rows = true.nonzero()[0]
         if not len(rows):
             return 0

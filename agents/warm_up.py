@@ -10,7 +10,7 @@ from ..bus.config import Code, DeviceConfig, MonitorConfig, SelectorConfig
 from ..monitors.measures import MEASURES
 from ..monitors.modes import MODES
 from ..selectors.events import EVENTS
-from ..traces.keys import KEY_KINDS, flow_keys
+from ..traces.keys import KEY_KINDS, FlowHash, seeded_secret
 from ..traces.packets import PacketBatch
 from .monitoring import Monitoring
 from .pairs import Pairs
@@ -29,7 +29,8 @@ def warm_up() -> None:
     words = rng.integers(1, 1 << 32, (PACKETS, 2), np.uint64)
     columns = {"src": words, "dst": words[::-1], "protocol": np.full(PACKETS, 6), "time_ns": np.arange(PACKETS)}
     packets = PacketBatch.of(**columns, payload_bytes=np.ones(PACKETS))
-    config = DeviceConfig("a", 0, 0, 10**9, "recent", 1.0, 0, "hash", HOSTS)
+    config = DeviceConfig("a", 0, 0, 10**9, "recent", 1.0, 0, "hash", HOSTS, flow_secret=seeded_secret(0))
+    flow_hash = FlowHash.seeded(0)
     pair = np.empty(PACKETS, np.int32)
     Pairs(dataclasses.replace(config, map="prefix", prefixes={"a": ("::/0",)})).write(packets, pair)
     pairs = Pairs(config)
@@ -39,21 +40,20 @@ def warm_up() -> None:
     pair_of_one = np.empty(PACKETS, np.int32)
     pairs.write(one, pair_of_one)
     for kind in KEY_KINDS:
-        flow_keys(packets, kind)
+        flow_hash.keys(packets, kind)
     for event, made in EVENTS.items():
         kind = made.default_key
         selector = SelectorConfig("warm-up", event, kind, 1.0, 0.0, 64, {}, PAIRS, CODE, tags_forward=True)
-        selecting = Selecting(selector, pairs)
-        selecting.take(packets, flow_keys(packets, kind), pair, 0)
-        selecting.take(one, flow_keys(one, kind), pair_of_one, 0)
+        selecting = Selecting(selector, pairs, flow_hash)
+        selecting.take(packets, flow_hash.keys(packets, kind), pair, 0)
+        selecting.take(one, flow_hash.keys(one, kind), pair_of_one, 0)
         selecting.due(PACKETS)
     for mode in MODES:
         for measure in MEASURES:
             monitor = MonitorConfig("warm-up", measure, "five-tuple", 64, {}, PAIRS, PAIRS, PAIRS, {}, CODE)
-            device = DeviceConfig("a", 0, 0, 10**9, mode, 1.0, 0, "hash", HOSTS)
-            monitoring = Monitoring(monitor, device, pairs)
+            monitoring = Monitoring(monitor, dataclasses.replace(config, mode=mode), pairs)
             monitoring.tell(1, "select", 1, 0)
-            key = flow_keys(packets, "five-tuple")
+            key = flow_hash.keys(packets, "five-tuple")
             item = key if monitoring.counts else key[:0]
             monitoring.take(packets, pair, key, key, item, 0, PACKETS)
             monitoring.records()

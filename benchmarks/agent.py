@@ -46,7 +46,7 @@ from mozart.tests.agent_worlds import (
     selector,
     veth_pair,
 )  # fmt: skip
-from mozart.traces.keys import flow_keys
+from mozart.traces.keys import FlowHash
 
 FLOW_PACKETS, GAP_NS = 150, 1_000_000
 """Of a flow that is to be selected, by its third packet; what holds everything up for 50 ms (a switch's first packets
@@ -121,10 +121,9 @@ def tag_delay(where: str, selections: int, seconds: float, folder: Path) -> dict
         device.close(time.time_ns(), remove_tags=True)
     packets, _ = read(Path(observations) / f"{place.device}.packets")
     tagged = packets[packets.dscp == 1]
-    first = dict(
-        zip(reversed(flow_keys(tagged, "five-tuple").tolist()), reversed(tagged.time_ns.tolist()), strict=True)
-    )
-    last = dict(zip(flow_keys(packets, "five-tuple").tolist(), packets.time_ns.tolist(), strict=True))
+    flow, flow_of_tagged = (FlowHash.seeded(1).keys(some, "five-tuple").tolist() for some in (packets, tagged))
+    first = dict(zip(reversed(flow_of_tagged), reversed(tagged.time_ns.tolist()), strict=True))
+    last = dict(zip(flow, packets.time_ns.tolist(), strict=True))
     names = ("flow", "time_ns", "installed_ns")
     events = list(zip(*(link.column(f"lossy/selector/{name}").tolist() for name in names), strict=True))
     delays_ms = [(first[flow] - time_ns) / 1e6 for flow, time_ns, _ in events if flow in first]

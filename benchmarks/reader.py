@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 from mozart.traces.ahead import BUFFERS, ahead
 from mozart.traces.flows import FlowTable
+from mozart.traces.keys import FlowHash
 from mozart.traces.links import link_code
 from mozart.traces.packets import BATCH_PACKETS, PacketBatch
 from mozart.traces.pcap import FILE_HEADER_BYTES, MAGIC, MOST_CAPTURED_BYTES
@@ -121,7 +122,7 @@ def read_and_count(path: Path) -> FlowTable:
 
 def count(batches: Iterable[PacketBatch]) -> FlowTable:
     """Do the work of the table's kernels."""
-    table = FlowTable()
+    table = FlowTable(FlowHash.seeded(1))
     for batch in batches:
         table.add(batch)
     return table

@@ -27,7 +27,7 @@ import numpy as np
 from mozart.monitors.modes import MODES
 from mozart.monitors.table import Crossings, Table
 from mozart.monitors.table_kernels import PACKET, TAGGED
-from mozart.traces.keys import flow_keys
+from mozart.traces.keys import FlowHash
 from mozart.traces.synth import Synthesizer, SynthOptions
 from numpy.typing import NDArray
 
@@ -53,7 +53,7 @@ def backbone_keys(packets: int) -> NDArray[np.uint64]:
     """Return the flows of synthetic backbone traffic, packet by packet."""
     rate = SynthOptions().packets_per_s
     traffic = Synthesizer(SynthOptions(duration_s=1.3 * packets / rate))
-    keys = np.concatenate([flow_keys(batch, "five-tuple") for batch in traffic])
+    keys = np.concatenate([FlowHash.seeded(1).keys(batch, "five-tuple") for batch in traffic])
     if len(keys) < packets:
         raise RuntimeError(f"synthetic traffic gave {len(keys)} packets where {packets} were wanted")
     return keys[:packets]

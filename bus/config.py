@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import BusError
+
+SECRET_DIGITS = 32
+SECRET = re.compile(r"(?:[0-9a-f]{2}){16,}")
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,12 @@ class DeviceConfig:
     """When the run ends: the last epoch is cut there, reported as final, and nothing is recorded after it."""
     observations: str | None = None
     """Folder for a log of all packets seen (agents/observed.py), for the exact truth of an experiment."""
+    flow_secret: str = field(kw_only=True, repr=False)
+    """What flow keys of this run are made with (traces/keys.py), in hexadecimal digits. For the run's devices alone."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.flow_secret, str) or not SECRET.fullmatch(self.flow_secret):
+            raise BusError(f"{self.device}: flow_secret must have {SECRET_DIGITS} hexadecimal digits or more, in pairs")
 
     def to_json(self) -> str:
         """Write as JSON."""

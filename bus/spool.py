@@ -25,7 +25,7 @@ class Spool:
         Raises BusError where another process has it.
         """
         self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # reports have flow keys (traces/keys.py)
         self._descriptor = os.open(self.folder, os.O_RDONLY)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

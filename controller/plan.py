@@ -22,6 +22,7 @@ from ..tasks import Spec
 from ..topologies.addresses import interfaces
 from ..topologies.catalogue import load as load_topology
 from ..topologies.topology import Topology
+from ..traces.keys import seeded_secret
 from .codes import allot, tagged_places
 from .modules import heard, monitors, selectors
 from .paths import NextHops, paths_of
@@ -45,6 +46,7 @@ def make_plan(
     mode: str = "mozart",
     reserved_dscp: Collection[int] = (),
     time_limit_s: float = 20.0,
+    flow_secret: str | None = None,
 ) -> Plan:
     """Work out what every switch and agent of a live network is to do.
 
@@ -52,12 +54,14 @@ def make_plan(
     3. Place the tasks, moving as little as possible of what `keep` has. 4. Allot codes and tag tables. 5. Say what
     each switch does with each pair's packets. 6. Write each device's configuration. Epochs begin at `epoch_start_ns`
     (since 1970), the run ends at `end_ns`; `observations` is the folder for logs of all packets; `reserved_dscp` are
-    values that no tag may make. Tasks that cannot run are refused, with the reason. Raises SpecError where the paths,
-    the codes or the tables do not suffice, or a link or mode does not exist.
+    values that no tag may make; `flow_secret` is what flow keys are made with (else what follows from the seed, which
+    anybody can know; planning.py draws one at random). Tasks that cannot run are refused, with the reason. Raises
+    SpecError where the paths, the codes or the tables do not suffice, or a link or mode does not exist.
     """
     if mode not in MODES:
         raise SpecError(f"no mode {mode!r}; there are {', '.join(MODES)}")
     keep = keep or Kept()
+    flow_secret = flow_secret or seeded_secret(spec.seed)
     topology = load_topology(spec.topology.name, **spec.topology.options)
     if topology.has_parallel_links:
         raise SpecError(
@@ -76,11 +80,13 @@ def make_plan(
         request={
             "spec": spec.to_dict(), "down": sorted(down), "epoch_start_ns": epoch_start_ns, "end_ns": end_ns,
             "observations": observations, "mode": mode, "reserved_dscp": sorted(reserved_dscp),
-            "time_limit_s": time_limit_s,
+            "time_limit_s": time_limit_s, "flow_secret": flow_secret,
         },
         topology=_described(topology),
         switches=_crossings(topology, paths, tasks, codes, tables),  # 5
-        devices=_configs(spec, topology, tasks, codes, tables, revision, epoch_start_ns, end_ns, observations, mode),
+        devices=_configs(
+            spec, topology, tasks, codes, tables, revision, epoch_start_ns, end_ns, observations, mode, flow_secret
+        ),
         placement=placement,
         refused=tuple(refused),
         channels={each.task.name: each.kinds for each in tasks},
@@ -179,6 +185,7 @@ def _configs(
     end_ns: int | None,
     observations: str | None,
     mode: str,
+    flow_secret: str,
 ) -> dict[str, DeviceConfig]:
     """Write the configuration of every device; those without a module have one too."""
     sampling = spec.sampling
@@ -187,6 +194,7 @@ def _configs(
         mode=mode, probability=MODES[mode].probability(sampling.probability), seed=spec.seed, map=spec.traffic.map,
         hosts=topology.hosts, early_removal_bytes=sampling.early_removal_bytes, preserve_bytes=sampling.preserve_bytes,
         prefixes=dict(spec.traffic.prefixes), end_ns=end_ns, observations=observations,
+        flow_secret=flow_secret,
     )  # fmt: skip
     configs = {device: dataclasses.replace(empty, device=device) for device in topology.devices}
     for each in tasks:

@@ -160,9 +160,13 @@ def adopt(run: Path, plan: Plan) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that at any time, also after a crash, it is there as a whole or not at all."""
+    """Write a file so that at any time, also after a crash, it is there as a whole or not at all.
+
+    Its owner alone can read it: plans have the secret of flow keys, and reports have keys, from which it follows.
+    """
     draft = path.with_name(f".{path.name}.draft")
-    with draft.open("wb") as file:
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -359,7 +359,7 @@ class Evaluator:
             spec = dataclasses.replace(spec, tasks=tuple(map(self._as_late, spec.tasks)))
         return replay(
             spec, trace=str(path), mode=[self.sampling.mode], epoch_start_ns=self.sampling.epoch_start_ns,
-            taken=self._taken,
+            taken=self._taken, flow_secret=self.sampling.flow_secret,
         )  # fmt: skip
 
     @cached_property

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..agents.observed import SUFFIX, read
 from ..agents.pairs import Pairs
 from ..bus.config import DeviceConfig
-from ..traces.keys import flow_keys
+from ..traces.keys import FlowHash
 from ..traces.packets import PacketBatch
 from ..traces.writer import PcapWriter
 
@@ -40,10 +40,11 @@ class Seen:
     """Number of each packet among all that were sent, or -1."""
     sent_ns: NDArray[np.int64]
     """When it was sent; where that is not known, when the device saw it."""
+    flow_hash: FlowHash
 
     def keys(self, kind: str, reverse: bool = False) -> NDArray[np.uint64]:
         """Return the key of each packet's flow."""
-        return flow_keys(self.packets, kind, reverse)
+        return self.flow_hash.keys(self.packets, kind, reverse)
 
 
 class Observations:
@@ -57,7 +58,8 @@ class Observations:
         self.devices = devices
         self.missing: list[str] = []
         """Devices without a file: they saw nothing, or their agent never ran."""
-        self.pairs = Pairs(next(iter(devices.values())))
+        any_device = next(iter(devices.values()))
+        self.pairs, self.flow_hash = Pairs(any_device), FlowHash(bytes.fromhex(any_device.flow_secret))
         plain = {}
         for device, config in devices.items():
             path = Path(folder) / f"{device}{SUFFIX}"
@@ -80,7 +82,7 @@ class Observations:
     @cached_property
     def _sent_names(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
         """Names of the sent packets in order of name, and their numbers."""
-        names = names_of(self.sent)
+        names = names_of(self.sent, self.flow_hash)
         order = np.argsort(names, kind="stable")
         return names[order], order
 
@@ -92,12 +94,12 @@ class Observations:
         # a host sees twice what it sends to itself by way of nobody: never; so both directions are counted apart
         for some in (np.flatnonzero(outgoing), np.flatnonzero(~outgoing)):
             if len(some) and len(known):
-                names = names_of(packets[some])
+                names = names_of(packets[some], self.flow_hash)
                 at = np.minimum(np.searchsorted(known, names), len(known) - 1)
                 serial[some] = np.where(known[at] == names, numbers[at], NOT_SENT)
         sent_ns = packets.time_ns.copy()
         sent_ns[serial != NOT_SENT] = self.sent.time_ns[serial[serial != NOT_SENT]]
-        return Seen(device, packets, outgoing, pair, serial, sent_ns)
+        return Seen(device, packets, outgoing, pair, serial, sent_ns, self.flow_hash)
 
     def write_sent(self, path: Path, without_dscp: bool, span: tuple[int, int]) -> int:
         """Write the packets sent in [begin, end) as a capture; returns how many.
@@ -127,10 +129,10 @@ def _in_time(
     return packets[inside], outgoing[inside] > 0
 
 
-def names_of(packets: PacketBatch) -> NDArray[np.uint64]:
+def names_of(packets: PacketBatch, flow_hash: FlowHash) -> NDArray[np.uint64]:
     """Return a number for each packet by which it is known at every device: its headers, and which of such it is."""
     with np.errstate(over="ignore"):
-        name = flow_keys(packets, "five-tuple")
+        name = flow_hash.keys(packets, "five-tuple")
         for column in (packets.ip_bytes, packets.payload_bytes, packets.tcp_flags, packets.tcp_seq):
             name = mixed(name ^ column.astype(np.uint64))
         order = np.argsort(name, kind="stable")

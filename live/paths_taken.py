@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from ..controller.planned import Crossing
 from ..replay.routes import Routes
 from ..replay.taken import Taken
-from ..traces.keys import flow_keys
 from .observations import Observations
 
 
@@ -20,7 +19,7 @@ def paths_taken(routes: Routes, switches: Mapping[str, Mapping[str, Crossing]], 
     It is the first of those that agree with the most switches: on the path and seen there, or neither. Only switches
     that look at the pair can tell; where none of them tells the paths apart, the flow is left out.
     """
-    keys, first = np.unique(flow_keys(observations.sent, "five-tuple"), return_index=True)
+    keys, first = np.unique(observations.flow_hash.keys(observations.sent, "five-tuple"), return_index=True)
     pair = np.empty(len(observations.sent), np.int32)
     observations.pairs.write(observations.sent, pair)
     pair = pair[first]

@@ -123,7 +123,8 @@ def _events(config: SelectorConfig, seen: Seen, mine: NDArray[np.int64], key: ND
     """Run the selector over what the device saw; returns at which of those packets the event was true."""
     selector = EVENTS[config.event](1, config.memory_entries, **config.parameters)
     nothing = np.zeros(len(mine), np.int32)
-    return np.flatnonzero(selector.events(Sightings(seen.packets[mine], key, nothing, np.zeros(len(mine), np.bool_))))
+    sightings = Sightings(seen.packets[mine], key, nothing, np.zeros(len(mine), np.bool_), seen.flow_hash)
+    return np.flatnonzero(selector.events(sightings))
 
 
 def _by_key(key: NDArray[np.uint64], *columns: NDArray[np.int64]) -> dict[int, tuple[NDArray[np.int64], ...]]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..errors import TraceError
 from ..traces.ahead import BUFFERS as BUFFERS_AHEAD
 from ..traces.ahead import ahead
-from ..traces.keys import flow_keys
+from ..traces.keys import FlowHash
 from ..traces.packets import PacketBatch
 from ..traces.sites import Sites
 from . import route_kernels
@@ -62,12 +62,13 @@ class Feed:
         epoch_s: float,
         speed: float,
         seed: int,
+        flow_hash: FlowHash,
         stop: threading.Event,
         epoch_start_ns: int | None = None,
         taken: Taken | None = None,
     ) -> None:
         self.batches, self.routes, self.sites, self.drops, self.needs = batches, routes, sites, drops, needs
-        self.taken = taken
+        self.taken, self.flow_hash = taken, flow_hash
         self.epoch_ns = round(epoch_s * 1e9)
         self.speed = speed
         self.seed = np.uint64(seed ^ DROP_SALT)
@@ -146,11 +147,12 @@ class Feed:
         if len(batch):
             self.last_ns = int(batch.time_ns[-1])
         end_ns = self.last_ns + 1 if end_ns is None else end_ns
-        key = {kind: flow_keys(batch, kind) for kind in self.needs.keys}
+        keys_of = self.flow_hash.keys
+        key = {kind: keys_of(batch, kind) for kind in self.needs.keys}
         route, row = self._route(batch, key[FOLLOWED], serial)
         routed = Routed(batch.time_ns, batch.ip_bytes, route, serial)
         reverse_key = {
-            kind: flow_keys(batch, kind, reverse=True) if kind in self.needs.reverse_keys else self._no_keys(len(batch))
+            kind: keys_of(batch, kind, reverse=True) if kind in self.needs.reverse_keys else self._no_keys(len(batch))
             for kind in self.needs.keys
         }
         row |= {
@@ -164,11 +166,11 @@ class Feed:
             routed,
             key,
             reverse_key,
-            {kind: flow_keys(batch, kind) for kind in self.needs.items},
+            {kind: keys_of(batch, kind) for kind in self.needs.items},
             row,
             dict(self._streams),
             notices,
-            {kind: flow_keys(notices, kind) for kind in self.needs.keys},
+            {kind: keys_of(notices, kind) for kind in self.needs.keys},
             path,
             end_ns,
         )

@@ -23,6 +23,7 @@ from ..tasks import MonitorSpec, Sampling, SelectorSpec, Spec, Task
 from ..topologies.topology import Topology
 from ..traces.ahead import ahead
 from ..traces.formats import open_trace
+from ..traces.keys import FlowHash, seeded_secret
 from ..traces.packets import PacketBatch
 from ..traces.reader import TraceReader
 from ..traces.sites import HashSites, PrefixSites
@@ -61,6 +62,7 @@ def replay(
     algorithm: str = DEFAULT,
     epoch_start_ns: int | None = None,
     taken: Taken | None = None,
+    flow_secret: str | None = None,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
     look: Callable[[Placed], object] = lambda placed: None,
@@ -72,9 +74,10 @@ def replay(
     `mode` (default: all of `monitors.modes.MODES`), `loss` (link to probability), `probability` of sampling, `seed`.
     `algorithm` (of `placement.algorithms`) places the modules under the task file's `resources`; tasks that do not fit
     are not replayed, and `Result.refused` says why. Epochs count from `epoch_start_ns` (since 1970), or else from the
-    first packet. `taken` has the paths of flows that are known. `stop`, once set, ends the trace early.
-    `look` is called with what was placed before the first packet, and may raise. Returns a Result; its `error` says
-    where a damaged trace ended. Raises SpecError, PlacementError and TraceError for input that cannot be used at all.
+    first packet. `taken` has the paths of flows that are known. `flow_secret` (hexadecimal) makes flow keys those of a
+    live run; else it follows from the seed. `stop`, once set, ends the trace early. `look` is called with what was
+    placed before the first packet, and may raise. Returns a Result; its `error` says where a damaged trace ended.
+    Raises SpecError, PlacementError and TraceError for input that cannot be used at all.
     """
     memory = several("memory", memory, fields_of(MonitorSpec)["memory_entries"])
     delay = fields_of(SelectorSpec)["detection_delay_ms"]
@@ -88,14 +91,15 @@ def replay(
     placed = place_tasks(plan, topology, algorithm)
     look(placed)
     routes = Routes(topology, plan.topology.ecmp)
-    tasks = _task_replays(plan, placed, routes, modes, memory, detection_delay_ms)
+    flow_hash = FlowHash(bytes.fromhex(flow_secret or seeded_secret(plan.seed)))
+    tasks = _task_replays(plan, placed, routes, modes, memory, detection_delay_ms, flow_hash)
     source, opened = _open(plan)
     stop = stop or threading.Event()
     with opened, _closed_by(stop, source if isinstance(source, TraceReader) else None):
         feed = Feed(
             source, routes, _sites(plan, topology), link_drops(routes, plan.loss) if plan.loss else None,
             needs_of([_needs(task.channels) for task in tasks]), plan.sampling.epoch_s, plan.traffic.speed,
-            plan.seed, stop, epoch_start_ns, taken,
+            plan.seed, flow_hash, stop, epoch_start_ns, taken,
         )  # fmt: skip
         flows, loads = FlowCount(), LinkLoads(routes)
         begin = time.perf_counter()
@@ -129,6 +133,7 @@ def _task_replays(
     modes: Sequence[str],
     memory: Sequence[int] | None,
     delays_ms: Sequence[float] | None,
+    flow_hash: FlowHash,
 ) -> list[TaskReplay]:
     """Return the tasks that were placed, ready to take packets; what is random follows from a task's number."""
     channels = {
@@ -140,7 +145,7 @@ def _task_replays(
         TaskReplay(
             task, channels[task.name], routes, plan.sampling,
             _settings(task, plan, modes, memory), delays_ms or (task.selector.detection_delay_ms,), plan.loss,
-            plan.seed * 1_000_003 + number,
+            plan.seed * 1_000_003 + number, flow_hash,
         )
         for number, task in enumerate(plan.tasks)
         if task.name in channels

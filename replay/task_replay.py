@@ -19,6 +19,7 @@ from ..selectors.events import EVENTS
 from ..selectors.selection import Selections, Tags
 from ..selectors.selector import Sightings
 from ..tasks import Sampling, Task
+from ..traces.keys import FlowHash
 from ..traces.packets import PacketBatch
 from . import route_kernels
 from .channels import NOWHERE, Channels
@@ -76,8 +77,9 @@ class TaskReplay:
         delays_ms: Sequence[float],
         loss: Mapping[str, float],
         seed: int,
+        flow_hash: FlowHash,
     ) -> None:
-        self.task, self.channels, self.routes, self.seed = task, channels, routes, seed
+        self.task, self.channels, self.routes, self.seed, self.flow_hash = task, channels, routes, seed, flow_hash
         self.key_kind = task.selector.key
         self.settings, self.delays_ms = settings, tuple(delays_ms)
         selector = task.selector
@@ -141,7 +143,7 @@ class TaskReplay:
         route, kind = batch.routed.route, self.key_kind
         where, back = np.empty(len(route), np.int32), np.empty(len(route), np.int32)
         route_kernels.find_selectors(route, self.channels.where, self.channels.reverse_where, where, back)
-        seen = Sightings(batch.packets, batch.key[kind], where, np.zeros(len(where), np.bool_))
+        seen = Sightings(batch.packets, batch.key[kind], where, np.zeros(len(where), np.bool_), self.flow_hash)
         reverse_key = batch.reverse_key[kind]
         keep: Any = slice(None)
         if len(batch.notices):
@@ -176,7 +178,9 @@ class TaskReplay:
         )
         lost = np.insert(seen.lost, at, True)
         key = np.insert(seen.key, at, batch.notice_key[self.key_kind])
-        sightings = Sightings(packets, key, np.insert(seen.where, at, np.where(hears, where, NOWHERE)), lost)
+        sightings = Sightings(
+            packets, key, np.insert(seen.where, at, np.where(hears, where, NOWHERE)), lost, self.flow_hash
+        )
         route = np.insert(batch.routed.route, at, batch.notice_path)
         reverse_key = np.insert(batch.reverse_key[self.key_kind], at, np.uint64(0))
         return sightings, reverse_key, np.insert(back, at, NOWHERE), route, ~lost

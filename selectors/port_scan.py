@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from ..fields import Field
 from ..tasks import MOST_S
-from ..traces.keys import flow_keys
 from .port_scan_kernels import distinct_pairs
 from .selector import Selector, Sightings
+
+PORT_SALT = np.uint64(0x9E3779B97F4A7C15)
 
 
 class PortScan(Selector):
@@ -54,7 +55,7 @@ class PortScan(Selector):
         """Remember the pair of each packet and count those within the window."""
         concerned = np.flatnonzero(row >= 0)
         packets = seen.packets[concerned]
-        pair = flow_keys(packets, "dst") ^ (packets.dst_port.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+        pair = seen.flow_hash.keys(packets, "dst") ^ packets.dst_port.astype(np.uint64) * PORT_SALT
         found = np.zeros(len(concerned), np.bool_)
         distinct_pairs(
             row[concerned], fresh[concerned], pair, packets.time_ns,

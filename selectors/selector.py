@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..fields import Field
-from ..traces.keys import KEY_KINDS
+from ..traces.keys import KEY_KINDS, FlowHash
 from ..traces.memory import zeroed
 from ..traces.packets import PacketBatch
 from . import state_kernels
@@ -33,6 +33,8 @@ class Sightings:
     """Number of the device whose selector the packet crosses, or -1 where it crosses none."""
     lost: NDArray[np.bool_]
     """The row is no packet but the sender's notice that this packet was dropped, at the time of the notice."""
+    flow_hash: FlowHash
+    """What made the keys: for keys of other kinds, so that all that a selector remembers is under the run's secret."""
 
 
 class Selector:

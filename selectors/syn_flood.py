@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..fields import Field
-from ..traces.keys import flow_keys
 from .selector import Selector, Sightings
 from .syn_flood_kernels import PENDING_WAYS, handshakes
 from .window_kernels import BINS, window_sums
@@ -55,7 +54,7 @@ class SynFlood(Selector):
     ) -> None:
         """Count SYNs and completed handshakes."""
         amount = np.zeros(len(row), np.int64)
-        connection = flow_keys(seen.packets, "five-tuple")
+        connection = seen.flow_hash.keys(seen.packets, "five-tuple")
         is_syn = (seen.packets.tcp_flags & SYN) != 0
         region = self.buckets * self.ways
         handshakes(row, connection, seen.where, is_syn, self.pending, self.next_way, region, amount)

@@ -27,6 +27,7 @@ from mozart.agents.selecting import Notice
 from mozart.bus.config import Code, DeviceConfig, MonitorConfig, SelectorConfig
 from mozart.live.network import ovs_runs, start_ovs
 from mozart.tests.packet_worlds import LINKS, Frame, pcap
+from mozart.traces.keys import seeded_secret
 from numpy.typing import NDArray
 
 needs_root = pytest.mark.skipif(
@@ -286,7 +287,9 @@ def monitor(task: str = "lossy", **changes: Any) -> MonitorConfig:
 
 def configuration(device: str = "h1", **changes: Any) -> DeviceConfig:
     """The configuration of a device, from now on, in one long epoch."""
-    given = DeviceConfig(device, 1, time.time_ns(), 600 * 10**9, "mozart", 0.0, 1, "hash", HOSTS)
+    given = DeviceConfig(
+        device, 1, time.time_ns(), 600 * 10**9, "mozart", 0.0, 1, "hash", HOSTS, flow_secret=seeded_secret(1)
+    )
     return replace(given, **changes)
 
 

@@ -21,7 +21,7 @@ from mozart.tasks import Spec
 from mozart.topologies.catalogue import load
 from mozart.topologies.roles import RoutedPath, beside_path, on_path, routed_paths
 from mozart.topologies.topology import Topology
-from mozart.traces.keys import flow_keys
+from mozart.traces.keys import FlowHash
 from mozart.traces.packets import PacketBatch, address_text
 
 WORD = 2**64 - 1
@@ -76,9 +76,13 @@ def words(address: str) -> tuple[int, int]:
     return value >> 64, value & WORD
 
 
-def hash_site(key: int, hosts: int) -> int:
-    """Return the number of the host that an address with this key falls to."""
-    return number_below(key ^ 0xA0761D6478BD642F, hosts)
+def hash_site(address: str, hosts: int) -> int:
+    """Return the number of the host that an address falls to."""
+    state = 0x9E3779B97F4A7C15
+    for word in words(address):
+        state = (state ^ word) * 0xD6E8FEB86659FD93 & WORD
+        state ^= state >> 32
+    return number_below((mix(state) or 1) ^ 0xA0761D6478BD642F, hosts)
 
 
 def prefix_site(address: str, prefixes: Iterable[tuple[str, int]]) -> int:
@@ -121,8 +125,9 @@ def latency_ns(topology: Topology, a: str, b: str) -> int:
 def routed_packets(spec: Spec, topology: Topology, batch: PacketBatch) -> list[Packet]:
     """Return the packets with their ways through the network."""
     kinds = ("five-tuple", "src", "dst", "src+dst")
-    forward = {kind: flow_keys(batch, kind).tolist() for kind in kinds}
-    backward = {kind: flow_keys(batch, kind, reverse=True).tolist() for kind in kinds}
+    flow_hash = FlowHash.seeded(spec.seed)
+    forward = {kind: flow_hash.keys(batch, kind).tolist() for kind in kinds}
+    backward = {kind: flow_hash.keys(batch, kind, reverse=True).tolist() for kind in kinds}
     prefixes = [(text, topology.hosts.index(host)) for host, some in spec.traffic.prefixes.items() for text in some]
     chance = {frozenset(name.split("-")): value for name, value in spec.loss.items()}
     start = int(batch.time_ns[0]) if len(batch) else 0
@@ -132,7 +137,7 @@ def routed_packets(spec: Spec, topology: Topology, batch: PacketBatch) -> list[P
         if spec.traffic.map == "prefix":
             a, b = prefix_site(src, prefixes), prefix_site(dst, prefixes)
         else:
-            a, b = (hash_site(forward[kind][i], len(topology.hosts)) for kind in ("src", "dst"))
+            a, b = (hash_site(address, len(topology.hosts)) for address in (src, dst))
         ports = int(batch.src_port[i]), int(batch.dst_port[i])
         protocol = int(batch.protocol[i])
         path, reach = None, 0

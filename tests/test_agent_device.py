@@ -45,9 +45,11 @@ from mozart.tests.agent_worlds import (
     until,
     veth_pair,
 )  # fmt: skip
-from mozart.traces.keys import flow_keys
+from mozart.traces.keys import FlowHash
 from mozart.traces.packets import PacketBatch
 from mozart.traces.sites import HashSites, PrefixSites
+
+FLOW_HASH = FlowHash.seeded(1)
 
 S = 10**9
 
@@ -106,8 +108,8 @@ def crossings_plainly(packets: PacketBatch, monitoring: Monitoring, serial: int 
     """What crosses a monitor, one packet after the other."""
     config, rows = monitoring.config, []
     a, b = HashSites(HOSTS).hosts_of(packets)
-    keys, reverse = flow_keys(packets, config.key), flow_keys(packets, config.key, reverse=True)
-    items = flow_keys(packets, monitoring.counts) if monitoring.counts else np.zeros(len(packets), np.uint64)
+    keys, reverse = FLOW_HASH.keys(packets, config.key), FLOW_HASH.keys(packets, config.key, reverse=True)
+    items = FLOW_HASH.keys(packets, monitoring.counts) if monitoring.counts else np.zeros(len(packets), np.uint64)
     for i in range(len(packets)):
         pair, back = f"{HOSTS[a[i]]}>{HOSTS[b[i]]}", f"{HOSTS[b[i]]}>{HOSTS[a[i]]}"
         tagged = config.code is not None and packets.dscp[i] & config.code.mask == config.code.value
@@ -166,8 +168,9 @@ def test_selections_equal_those_of_a_selector_fed_directly(tmp_path: Path) -> No
     sites = HashSites(HOSTS).hosts_of(packets)
     pairs = [f"{HOSTS[x]}>{HOSTS[y]}" for x, y in zip(*sites, strict=True)]
     where = np.where([p in watches for p in pairs], 0, -1).astype(np.int32)
-    keys, nowhere = flow_keys(packets, "five-tuple"), np.full(len(packets), -1, np.int32)
-    true = Loss(1, 4096, **parameters).events(Sightings(packets, keys, where, np.zeros(len(packets), np.bool_)))
+    keys, nowhere = FLOW_HASH.keys(packets, "five-tuple"), np.full(len(packets), -1, np.int32)
+    sightings = Sightings(packets, keys, where, np.zeros(len(packets), np.bool_), FLOW_HASH)
+    true = Loss(1, 4096, **parameters).events(sightings)
     _, made = Selections(0.05, (0.0,)).select(keys, where, keys, nowhere, true, packets.time_ns)
     found = link.column("lossy/selector/flow"), link.column("lossy/selector/time_ns")
     assert len(made) > 20
@@ -326,7 +329,7 @@ def test_a_selection_is_tagged_told_and_held_while_the_event_stays_true(tmp_path
         found = dscps()
         first = found.index(1)
         assert set(found[:first]) == {0} and set(found[first:]) == {1}  # without a break, although hold was over twice
-    assert link.column("lossy/selector/flow").tolist() == flow_keys(batch_of(flow), "five-tuple").tolist()
+    assert link.column("lossy/selector/flow").tolist() == FLOW_HASH.keys(batch_of(flow), "five-tuple").tolist()
     assert (link.column("lossy/selector/installed_ns") > link.column("lossy/selector/time_ns")).all()
     said = [(n.to, n.kind, n.span) for n in link.notices]
     assert said == [("s7", "select", 3), ("s9", "hint", 3)]

@@ -21,6 +21,7 @@ from mozart.traces.calibration import (
     within,
 )
 from mozart.traces.flows import FlowTable
+from mozart.traces.keys import FlowHash
 from mozart.traces.packets import PacketBatch, address_words
 from mozart.traces.reader import read
 from mozart.traces.synth import Synthesizer, SynthOptions
@@ -49,7 +50,7 @@ def test_slices_take_the_beginning_of_every_second():
 
 
 def test_arrivals_of_a_poisson_stream_vary_by_one_and_a_clock_by_nothing():
-    flows, clock = FlowTable(), FlowTable()
+    flows, clock = FlowTable(FlowHash.seeded(1)), FlowTable(FlowHash.seeded(1))
     times = np.cumsum(np.random.default_rng(1).exponential(1e6, 50_000)).astype(np.int64)
     flows.add(packets_at(times, np.arange(50_000)))
     clock.add(packets_at(np.arange(50_000) * 1000, np.arange(50_000)))

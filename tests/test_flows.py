@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mozart.traces import flow_kernels
 from mozart.traces.flows import FlowTable
-from mozart.traces.keys import flow_keys
+from mozart.traces.keys import FlowHash
 from mozart.traces.packets import PacketBatch
+
+FLOW_HASH = FlowHash.seeded(1)
 
 
 def random_batch(packets: int, flows: int, seed: int) -> PacketBatch:
@@ -55,7 +57,7 @@ def rows_of(table: FlowTable) -> list[tuple[tuple[int, ...], list[int]]]:
 @given(st.integers(0, 3000), st.integers(1, 2000), st.integers(0, 2**32), st.integers(1, 700))
 def test_table_equals_a_dictionary(packets: int, flows: int, seed: int, batch_packets: int) -> None:
     batch = random_batch(packets, flows, seed)
-    table = FlowTable(slots_log2=3)  # grows several times
+    table = FlowTable(FLOW_HASH, slots_log2=3)  # grows several times
     for begin in range(0, packets, batch_packets):
         table.add(batch[begin : begin + batch_packets])
     expected = counted_by_dictionary(batch)
@@ -66,9 +68,9 @@ def test_table_equals_a_dictionary(packets: int, flows: int, seed: int, batch_pa
 
 def test_flows_beyond_one_piece_of_rows() -> None:
     batch = random_batch(200_000, 150_000, 1)
-    table = FlowTable()
+    table = FlowTable(FLOW_HASH)
     table.add(batch)
-    keys, packets = np.unique(flow_keys(batch, "five-tuple"), return_counts=True)
+    keys, packets = np.unique(FLOW_HASH.keys(batch, "five-tuple"), return_counts=True)
     columns = table.to_columns()
     order = np.argsort(columns["key"])
     assert (columns["key"][order] == keys).all()
@@ -78,14 +80,14 @@ def test_flows_beyond_one_piece_of_rows() -> None:
 
 def test_keys_known_already_are_taken() -> None:
     batch = random_batch(1000, 50, 2)
-    table = FlowTable()
+    table = FlowTable(FLOW_HASH)
     table.add(batch, np.ones(1000, np.uint64))
     assert len(table) == 1
     assert table.to_columns()["packets"].tolist() == [1000]
 
 
 def test_empty_table_has_empty_columns() -> None:
-    assert {name: len(column) for name, column in FlowTable().to_columns().items()} == dict.fromkeys(
+    assert {name: len(column) for name, column in FlowTable(FLOW_HASH).to_columns().items()} == dict.fromkeys(
         ("key", "packets", "bytes", "first_ns", "last_ns", "src", "dst", "src_port", "dst_port", "protocol"),
         0,
     )
@@ -94,7 +96,7 @@ def test_empty_table_has_empty_columns() -> None:
 @pytest.mark.parametrize("wraps", [0, 1, 2])
 def test_more_packets_than_32_bits_hold(wraps: int) -> None:
     batch = random_batch(1, 1, 3)
-    table = FlowTable()
+    table = FlowTable(FLOW_HASH)
     table.add(batch)
     slot = np.flatnonzero(table._entries[:: flow_kernels.ENTRY_WORDS])[0] * flow_kernels.ENTRY_WORDS
     for _ in range(wraps):

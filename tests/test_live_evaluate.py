@@ -31,11 +31,13 @@ from mozart.tests.judged_worlds import (
     write_reports,
 )
 from mozart.topologies.catalogue import load as load_topology
-from mozart.traces.keys import flow_keys
+from mozart.traces.keys import FlowHash
 from mozart.traces.packets import PacketBatch, address_words, concatenate
 from mozart.traces.reader import read
 from mozart.traces.sites import HashSites
 from mozart.traces.writer import PcapWriter
+
+FLOW_HASH = FlowHash.seeded(1)
 
 NEVER = Crossing(())
 
@@ -92,7 +94,7 @@ def test_the_replay_takes_the_paths_that_the_switches_chose(tmp_path):
     spec, topology = spec_of(), load_topology("b4")
     batch = packets_for(topology)
     routes = Routes(topology, spec.topology.ecmp)
-    keys, first = np.unique(flow_keys(batch, "five-tuple"), return_index=True)
+    keys, first = np.unique(FLOW_HASH.keys(batch, "five-tuple"), return_index=True)
     src, dst = HashSites(topology.hosts).hosts_of(batch[first])
     last = routes.first[src, dst] + routes.count[src, dst] - 1
     chosen = Taken.of(dict(zip(keys.tolist(), last.tolist(), strict=True)))  # of each set of paths the last
@@ -104,7 +106,7 @@ def test_the_replay_takes_the_paths_that_the_switches_chose(tmp_path):
     assert there.rows != own.rows
     plan = make_plan(spec, epoch_start_ns=start_ns, mode="mozart", end_ns=int(batch.time_ns[-1]) + 1)
     route = np.empty(len(batch), np.int32)
-    chosen.put(flow_keys(batch, "five-tuple"), route)
+    chosen.put(FLOW_HASH.keys(batch, "five-tuple"), route)
     write_observations(tmp_path / "observations", routes, route, topology, batch)
     (tmp_path / "reports").mkdir()
     assert Evaluator(plan, tmp_path).replayed().rows == there.rows
@@ -171,11 +173,12 @@ def test_a_report_is_shown_and_written(world, tmp_path):
 def test_a_packet_is_known_again_at_every_device_and_by_its_place_among_its_like():
     ends = {"src": [address_words("192.0.2.1")] * 4, "dst": [address_words("198.51.100.1")] * 4}
     same = PacketBatch.of(time_ns=[1, 2, 3, 4], **ends, protocol=[17] * 4, ip_bytes=[100, 100, 200, 100])
-    names = names_of(same)
+    names = names_of(same, FLOW_HASH)
     assert len(set(names.tolist())) == 4
     later = dataclasses.replace(same, time_ns=same.time_ns + 50, dscp=np.full(4, 12, np.uint8))
-    assert (names_of(later) == names).all()
-    assert (names_of(later[1:])[:2] == names[[0, 2]]).all()  # where the first is lost, the second is taken for it
+    assert (names_of(later, FLOW_HASH) == names).all()
+    # where the first is lost, the second is taken for it
+    assert (names_of(later[1:], FLOW_HASH)[:2] == names[[0, 2]]).all()
 
 
 def selection(flow, since_s, until_s):
@@ -234,7 +237,7 @@ class TaggedWorld:
             moved = dataclasses.replace(packets, time_ns=packets.time_ns + 1000 * names.index(device))
             log.add(moved, np.full(n, sends, np.uint8))
             log.close()
-        self.flow = int(flow_keys(plain, "five-tuple")[0])
+        self.flow = int(FLOW_HASH.keys(plain, "five-tuple")[0])
         self.report(names[1], plain.time_ns[99] + 1000)
 
     def report(self, device: str, time_ns: int) -> None:

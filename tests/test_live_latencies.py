@@ -10,9 +10,11 @@ import numpy as np
 from mozart.live.latencies import event_to_tag, quantiles
 from mozart.live.selected import Selection
 from mozart.tests.agent_worlds import selector
-from mozart.traces.keys import flow_keys
+from mozart.traces.keys import FlowHash
 from mozart.traces.packets import PacketBatch
 from numpy.typing import NDArray
+
+FLOW_HASH = FlowHash.seeded(1)
 
 MS = 1_000_000
 
@@ -25,7 +27,7 @@ class SeenHere:
     sent_ns: NDArray[np.int64]
 
     def keys(self, kind: str, reverse: bool = False) -> NDArray[np.uint64]:
-        return flow_keys(self.packets, kind, reverse)
+        return FLOW_HASH.keys(self.packets, kind, reverse)
 
 
 def taken(*packets: tuple[float, float, int], **changes: Any) -> tuple[float, bool]:
@@ -37,7 +39,7 @@ def taken(*packets: tuple[float, float, int], **changes: Any) -> tuple[float, bo
         dst_port=[4] * n, protocol=[6] * n, dscp=list(dscp),
     )  # fmt: skip
     here = SeenHere(batch, np.array([round(at * MS) for at in sent], np.int64))
-    key = int(flow_keys(batch, "five-tuple")[0])
+    key = int(FLOW_HASH.keys(batch, "five-tuple")[0])
     made = Selection("s1", key, int(batch.time_ns[0]), int(here.sent_ns[0]), 10**12, -1)
     observations: Any = SimpleNamespace(seen={"s1": here})
     ((time_ns, kept),) = event_to_tag(selector(**changes), "s1", [made], observations)

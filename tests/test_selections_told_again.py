@@ -29,9 +29,11 @@ from mozart.tests.agent_worlds import (
     veth_pair,
 )
 from mozart.tests.oracle import PlainSelections
-from mozart.traces.keys import flow_keys
+from mozart.traces.keys import FlowHash
 from mozart.traces.packets import PacketBatch, address_words
 from mozart.traces.sites import HashSites
+
+FLOW_HASH = FlowHash.seeded(1)
 
 S = 10**9
 MS = 10**6
@@ -46,7 +48,7 @@ class World:
         given = {"hold_s": 1.5, "code": None, "tags_forward": False, **told, **changes}
         self.pairs = Pairs(configuration())
         always: Any = SimpleNamespace(events=lambda seen: np.ones(len(seen.key), np.bool_), evicted=0)
-        self.selecting = Selecting(selector(**given), self.pairs)
+        self.selecting = Selecting(selector(**given), self.pairs, FLOW_HASH)
         self.selecting.selector = always
 
     def true(self, now_ns: int, *flows: int) -> None:
@@ -147,7 +149,7 @@ def test_a_monitor_beside_the_path_records_a_selected_flow_in_every_epoch(tmp_pa
 
         until(sends, "the last report")
         device.close(time.time_ns())
-    key = flow_keys(batch_of(flow), "five-tuple").tolist()
+    key = FLOW_HASH.keys(batch_of(flow), "five-tuple").tolist()
     by_epoch = [(header["epoch"], records_of(columns, "lossy")) for header, columns in link.reports]
     assert [epoch for epoch, _ in by_epoch] == [0, 1, 2, 3]
     for epoch, records in by_epoch:

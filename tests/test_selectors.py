@@ -13,8 +13,10 @@ from mozart.selectors.events import EVENTS
 from mozart.selectors.selector import Selector, Sightings
 from mozart.selectors.window_kernels import BINS, window_sums
 from mozart.tests import oracle
-from mozart.traces.keys import flow_keys
+from mozart.traces.keys import FlowHash
 from mozart.traces.packets import PacketBatch, address_text, address_words
+
+FLOW_HASH = FlowHash.seeded(1)
 
 MS, S = 10**6, 10**9
 ACK, SYN, SYN_ACK, RST, FIN = 16, 2, 18, 4, 1
@@ -38,9 +40,10 @@ def sightings(batch: PacketBatch, kind: str, where: Any = 0, lost: Any = False) 
     n = len(batch)
     return Sightings(
         batch,
-        flow_keys(batch, kind),
+        FLOW_HASH.keys(batch, kind),
         np.broadcast_to(np.asarray(where, np.int32), n).copy(),
         np.broadcast_to(np.asarray(lost, np.bool_), n).copy(),
+        FLOW_HASH,
     )
 
 
@@ -209,10 +212,10 @@ def test_a_selector_equals_its_plain_twin(event: str, seed: int, cut: int) -> No
     kind, parameters = TWINS[event]
     seen = random_sightings(seed, 200, kind)
     selector, plain = make(event, devices=2, **parameters), oracle.EVENTS[event](**parameters)
-    connection = flow_keys(seen.packets, "five-tuple").tolist()
+    connection = FLOW_HASH.keys(seen.packets, "five-tuple").tolist()
     found = []
     for part in (slice(0, cut), slice(cut, 200)):
-        columns = (seen.packets[part], seen.key[part], seen.where[part], seen.lost[part])
+        columns = (seen.packets[part], seen.key[part], seen.where[part], seen.lost[part], FLOW_HASH)
         found.extend(selector.events(Sightings(*columns)).tolist())
     columns_seen = zip(seen.where.tolist(), seen.key.tolist(), seen.lost.tolist(), strict=True)
     expected = [

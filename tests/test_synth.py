@@ -13,12 +13,14 @@ from mozart.cli import main
 from mozart.errors import SpecError
 from mozart.traces.flows import FlowTable
 from mozart.traces.injections import SCAN_PORTS
-from mozart.traces.keys import flow_keys
+from mozart.traces.keys import FlowHash
 from mozart.traces.packets import IPV4_PREFIX, PacketBatch, address_words, concatenate
 from mozart.traces.synth import EPOCH_NS, Synthesizer, SynthOptions
 from mozart.traces.synth_kernels import ACK, FIN, PACKET, RST, SYN, bucket_order, flow_length
 from mozart.traces.synth_model import CAIDA_LIKE, PROFILES
 from mozart.traces.synth_options import KINDS
+
+FLOW_HASH = FlowHash.seeded(3)
 
 SMALL: dict[str, Any] = {"packets_per_s": 20_000.0, "duration_s": 4.0}
 EVENTS: dict[str, Any] = {
@@ -48,7 +50,7 @@ def retransmissions(batch: PacketBatch) -> dict[int, tuple[int, int]]:
     """Count by key: packets, and segments with payload below the highest end seen (modulo 2**32)."""
     ends: dict[int, int] = {}
     counts: dict[int, tuple[int, int]] = {}
-    keys = flow_keys(batch, "five-tuple")
+    keys = FLOW_HASH.keys(batch, "five-tuple")
     columns = (keys, batch.protocol, batch.tcp_flags, batch.tcp_seq, batch.payload_bytes)
     for key, protocol, flags, seq, payload in zip(*(column.tolist() for column in columns), strict=True):
         if protocol != 6:
@@ -100,7 +102,7 @@ def test_no_slot_of_time_differs_from_the_next_at_the_beginning():
 
 def test_tcp_begins_with_syn_ends_with_fin_and_counts_its_payload():
     batch, _ = made(**SMALL, lossy_share=0.0)
-    keys = flow_keys(batch, "five-tuple")
+    keys = FLOW_HASH.keys(batch, "five-tuple")
     order = np.argsort(keys, kind="stable")
     seen = 0
     for flow in np.split(order, np.flatnonzero(np.diff(keys[order])) + 1):
@@ -120,8 +122,8 @@ def test_connections_with_both_directions_are_as_many_as_asked():
     for share in (0.0, 1.0, 0.5):
         batch, _ = made(**SMALL, bidirectional_share=share, scanners=0, elephants=0, syn_floods=0)
         begun = batch[(batch.tcp_flags & SYN > 0) & (batch.payload_bytes == 0) & (batch.time_ns < EPOCH_NS + 3e9)]
-        there = np.unique(flow_keys(batch, "five-tuple"))
-        answered = np.isin(flow_keys(begun, "five-tuple", reverse=True), there).mean()
+        there = np.unique(FLOW_HASH.keys(batch, "five-tuple"))
+        answered = np.isin(FLOW_HASH.keys(begun, "five-tuple", reverse=True), there).mean()
         # Of 1 connection in 2 with both directions, 2 of 3 flows have a reverse.
         assert answered == pytest.approx(2 * share / (1 + share), abs=0.07)
 
@@ -142,7 +144,7 @@ def test_lossy_flows_are_the_share_asked_and_lose_at_the_rate_asked():
     packets, repeated = truth["lossy_flows"]["packets"], truth["lossy_flows"]["retransmissions"]
     large = packets >= 100
     assert repeated[large].sum() / packets[large].sum() == pytest.approx(0.2, abs=0.03)
-    data = FlowTable()
+    data = FlowTable(FlowHash.seeded(1))
     data.add(batch[(batch.protocol == 6) & (batch.payload_bytes > 0)])
     flows = data.to_columns()
     sends_much = (flows["packets"] >= 40) & (flows["bytes"] / flows["packets"] > 900)
@@ -158,7 +160,7 @@ def test_scanners_send_what_the_truth_says_and_some_hosts_answer():
         assert len(sent) == packets and sent.time_ns[0] == start_ns
         assert set(sent.dst_port.tolist()) == set(SCAN_PORTS) and (sent.tcp_flags == SYN).all()
         assert len(np.unique(sent.dst[:, 1])) == packets
-        assert np.isin(flow_keys(received, "five-tuple", reverse=True), flow_keys(sent, "five-tuple")).all()
+        assert np.isin(FLOW_HASH.keys(received, "five-tuple", reverse=True), FLOW_HASH.keys(sent, "five-tuple")).all()
         assert len(received) / packets == pytest.approx(0.6, abs=0.2)
         assert set(received.tcp_flags.tolist()) == {SYN | ACK, RST | ACK}
 
@@ -179,7 +181,7 @@ def test_elephants_send_at_the_rate_asked():
     batch, truth = made(**EVENTS)
     table = truth["elephants"]
     assert len(table["key"]) == 4
-    keys = flow_keys(batch, "five-tuple")
+    keys = FLOW_HASH.keys(batch, "five-tuple")
     rates = []
     for key, packets in zip(table["key"], table["packets"], strict=True):
         flow = batch[keys == key]

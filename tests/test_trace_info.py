@@ -7,6 +7,7 @@ import pytest
 from mozart.traces.figures import draw_trace
 from mozart.traces.info import TimeBins, TraceInfo, flow_summary, histogram_summary, tail
 from mozart.traces.info_command import general_rows, utc
+from mozart.traces.keys import FlowHash
 from mozart.traces.packets import PacketBatch, address_words
 
 SECOND_NS = 1_000_000_000
@@ -27,7 +28,7 @@ def small_world() -> TraceInfo:
         src=[B, B, A6], dst=[A, A, B6], src_port=[80, 80, 1000], dst_port=[1000, 1000, 53],
         protocol=[6, 6, 17], ip_bytes=[40, 40, 80],
     )  # fmt: skip
-    info = TraceInfo()
+    info = TraceInfo(FlowHash.seeded(1))
     for batch in (forward, PacketBatch.empty(0), rest):
         info.add(batch)
     return info
@@ -57,7 +58,7 @@ def test_the_figures_of_a_small_world_are_exact():
 
 
 def test_a_trace_without_packets_has_no_rates_and_no_distributions():
-    report = TraceInfo().report(NOTHING_SKIPPED, 0)
+    report = TraceInfo(FlowHash.seeded(1)).report(NOTHING_SKIPPED, 0)
     assert (report["packets"], report["flows"], report["protocols"]) == (0, 0, [])
     for unknown in (
         "first_ns",
@@ -72,7 +73,7 @@ def test_a_trace_without_packets_has_no_rates_and_no_distributions():
 
 
 def test_a_single_moment_has_no_rate():
-    info = TraceInfo()
+    info = TraceInfo(FlowHash.seeded(1))
     info.add(PacketBatch.of(time_ns=[5, 5], ip_bytes=[40, 40]))
     assert info.report(NOTHING_SKIPPED, 0)["packets_per_s"] is None
 
@@ -88,7 +89,7 @@ def test_quantiles_of_a_histogram_are_those_of_the_values():
 
 
 def test_offloaded_segments_count_with_their_bytes_and_stay_in_the_histogram():
-    info = TraceInfo()
+    info = TraceInfo(FlowHash.seeded(1))
     info.add(PacketBatch.of(time_ns=[0], ip_bytes=[200_000]))
     report = info.report(NOTHING_SKIPPED, 0)
     assert (report["bytes"], report["ip_bytes"]["mean"], report["ip_bytes"]["max"]) == (
@@ -150,7 +151,7 @@ def test_figures_are_drawn_as_png_and_pdf_and_the_same_each_time(tmp_path):
 
 
 def test_a_trace_of_one_moment_can_be_drawn(tmp_path):
-    info = TraceInfo()
+    info = TraceInfo(FlowHash.seeded(1))
     info.add(PacketBatch.of(time_ns=[5], ip_bytes=[40]))
     assert len(draw_trace(info, tmp_path)) == 6
 
@@ -161,7 +162,7 @@ def test_times_are_shown_as_dates():
 
 
 def test_packets_without_bytes_have_no_share_of_them():
-    info = TraceInfo()
+    info = TraceInfo(FlowHash.seeded(1))
     info.add(PacketBatch.of(time_ns=[1, 2], protocol=[6, 17]))
     report = info.report({}, 0)
     assert [row["byte_share"] for row in report["protocols"]] == [None, None]
@@ -169,7 +170,7 @@ def test_packets_without_bytes_have_no_share_of_them():
 
 
 def test_times_as_far_apart_as_64_bits_allow_are_counted():
-    info = TraceInfo()
+    info = TraceInfo(FlowHash.seeded(1))
     info.add(PacketBatch.of(time_ns=[-(2**63), -5]))
     info.add(PacketBatch.of(time_ns=[2**63 - 1]))
     assert info.time_bins.packets.sum() == info.packets == 3

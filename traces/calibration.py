@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .flows import FlowTable
 from .info import TraceInfo, tail
-from .keys import flow_keys
+from .keys import FlowHash
 from .packets import PacketBatch
 
 FULL_RATE = 430_000.0
@@ -71,6 +71,7 @@ class Slices:
     """The keys of the packets in a short slice of every second."""
 
     def __init__(self) -> None:
+        self._flow_hash = FlowHash.seeded(0)
         self._start_ns: int | None = None
         self._keys: list[NDArray[np.uint64]] = []
         self._numbers: list[NDArray[np.int64]] = []
@@ -82,7 +83,7 @@ class Slices:
         since_ns = batch.time_ns - self._start_ns
         inside = np.flatnonzero(since_ns % SLICE_EVERY_NS < SLICE_NS)
         if len(inside):
-            self._keys.append(flow_keys(batch[inside], "five-tuple"))
+            self._keys.append(self._flow_hash.keys(batch[inside], "five-tuple"))
             self._numbers.append(since_ns[inside] // SLICE_EVERY_NS)
 
     def counts(self) -> list[NDArray[np.int64]]:
@@ -99,7 +100,7 @@ def measure(batches: Iterable[PacketBatch], rate_scale: float = 1.0) -> dict[str
     of the full rate. Flows a minute are those of the trace, whatever its length: give it a minute. What too few
     packets do not tell is NaN.
     """
-    info, slices = TraceInfo(), Slices()
+    info, slices = TraceInfo(FlowHash.seeded(0)), Slices()
     for batch in batches:
         info.add(batch)
         slices.add(batch)

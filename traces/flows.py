@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from . import flow_kernels as of
 from .flow_kernels import ENTRY_WORDS, ROW_WORDS, add_packets, flow_packets, move_entries
-from .keys import flow_keys
+from .keys import FlowHash
 from .memory import release, zeroed
 from .packets import PacketBatch
 
@@ -29,7 +29,8 @@ FEW_SLOTS_LOG2 = 22
 class FlowTable:
     """Counts every packet into its flow, however many flows there are."""
 
-    def __init__(self, slots_log2: int = 16) -> None:
+    def __init__(self, flow_hash: FlowHash, slots_log2: int = 16) -> None:
+        self._flow_hash = flow_hash
         self._slots_log2 = slots_log2
         self._entries = zeroed(ENTRY_WORDS << slots_log2)
         self._rows: list[NDArray[np.uint64]] = []
@@ -42,7 +43,7 @@ class FlowTable:
         """Count the packets of a batch; `keys` spares hashing where their five-tuple keys are known
         already."""
         if keys is None:
-            keys = flow_keys(batch, "five-tuple")
+            keys = self._flow_hash.keys(batch, "five-tuple")
         fields = (
             batch.time_ns,
             batch.ip_bytes,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .flows import FlowTable
+from .keys import FlowHash
 from .packets import IPV4_PREFIX, PacketBatch, since_ns
 
 PROTOCOL_NAMES = {
@@ -69,7 +70,8 @@ class TimeBins:
 class TraceInfo:
     """The tallies of one trace: add its batches, then ask for the `report`."""
 
-    def __init__(self) -> None:
+    def __init__(self, flow_hash: FlowHash) -> None:
+        """Start with none; no figure depends on which hash tells flows apart."""
         self.packets = 0
         self.bytes = 0
         self.first_ns = 0
@@ -79,7 +81,7 @@ class TraceInfo:
         self.protocol_packets = np.zeros(256, np.int64)
         self.protocol_bytes = np.zeros(256, np.int64)
         self.time_bins = TimeBins()
-        self.flows = FlowTable()
+        self.flows = FlowTable(flow_hash)
 
     def add(self, batch: PacketBatch) -> None:
         """Count the packets of a batch."""

@@ -58,12 +58,13 @@ def run(args: argparse.Namespace) -> int:
     from ..folders import check_folder, refuse_idle_force, refuse_present
     from .ahead import BUFFERS, ahead
     from .info import TraceInfo
+    from .keys import FlowHash
 
     refuse_idle_force(args.force, ("--plot", args.plot))
     if args.plot is not None:
         check_folder(args.plot, "--plot")
         refuse_present(figure_paths(args.plot), "--plot", args.force)
-    info = TraceInfo()
+    info = TraceInfo(FlowHash.at_random())
     stopped: BaseException | None = None
     with open_trace(args.file, buffers=BUFFERS) as trace, closed_by_ctrl_c(trace) as closed:
         try:

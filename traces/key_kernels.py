@@ -1,9 +1,12 @@
-"""Hot loops that turn header fields into 64-bit flow keys (`keys.py` says what for).
+"""Hot loops that turn header fields into 64-bit flow keys under a secret (`keys.py` says what for, and why so).
 
-The loops run over flat addresses, high word and low word in turn: with a stride that it knows, the compiler makes
-several keys at once in the processor's wide registers. A key is a chain of seven multiplications that wait for each
-other, longer than what a processor looks ahead; so a block of keys takes one field after the other, and the short
-chains of neighbouring keys run side by side.
+A key's two halves of 32 bits are the upper halves of two sums, each with multipliers of its own:
+
+    sum = m[0] + (m[1] + w[0]) (m[2] + w[1]) + (m[3] + w[2]) (m[4] + w[3]) + ...    (modulo 2^64)
+
+w are the words of 32 bits of the header, m are random numbers of 64 bits. Then the key is scrambled, for tables that
+look at a few of its bits. The products do not wait for each other, and the loops run over flat addresses, high word
+and low word in turn, whose stride the compiler knows: it makes several keys at once in the processor's wide registers.
 """
 
 from __future__ import annotations
@@ -12,88 +15,56 @@ import numpy as np
 
 from ..kernels import flat, lean_kernel, mix64
 
-SEED = np.uint64(0x9E3779B97F4A7C15)
-STEP = np.uint64(0xD6E8FEB86659FD93)
-BLOCK = 1024
-"""Keys that take a field before any takes the next; they stay in the nearest cache."""
+MULTIPLIERS = 11
+"""Of each of the two sums: one that is added, and one for each word of 32 bits of a five-tuple."""
+HALF, LOW, PORT = np.uint64(32), np.uint64(0xFFFFFFFF), np.uint64(16)
 
 
 @lean_kernel
-def fold(state, word):
-    """Take one more 64-bit word into a running hash."""
-    state = (state ^ word) * STEP
-    return state ^ (state >> np.uint64(32))
+def finish(upper, lower):
+    """Return the scrambled key of two sums, never 0."""
+    return max(mix64((upper >> HALF) << HALF | lower >> HALF), np.uint64(1))
 
 
 @lean_kernel
-def finish(state):
-    """Return the scrambled hash, never 0."""
-    value = mix64(state)
-    if value == np.uint64(0):
-        value = np.uint64(1)
-    return value
+def products(high, low, m1, m2, m3, m4):
+    """Return what an address, of two words of 64 bits, adds to a sum."""
+    return (m1 + (high >> HALF)) * (m2 + (high & LOW)) + (m3 + (low >> HALF)) * (m4 + (low & LOW))
 
 
 @lean_kernel
-def fold_addresses(address, states):
-    """Take an address into each running hash: its high word, then its low word."""
-    for i in range(len(states)):
-        states[i] = fold(fold(states[i], address[2 * i]), address[2 * i + 1])
-
-
-@lean_kernel
-def begin_with_pairs(src, dst, states):
-    """Begin running hashes with ordered pairs of addresses."""
-    states[:] = SEED
-    fold_addresses(src, states)
-    fold_addresses(dst, states)
-
-
-@lean_kernel
-def fold_ports(src_port, dst_port, protocol, states):
-    """Take ports and protocol into each running hash."""
-    for i in range(len(states)):
-        ports = np.uint64(src_port[i]) << np.uint64(32) | np.uint64(dst_port[i]) << np.uint64(16)
-        states[i] = fold(states[i], ports | np.uint64(protocol[i]))
-
-
-@lean_kernel
-def finish_all(states):
-    """Make keys of running hashes."""
-    for i in range(len(states)):
-        states[i] = finish(states[i])
-
-
-@lean_kernel
-def hash_addresses(address, keys):
+def hash_addresses(address, multipliers, keys):
     """Write the key of each address."""
-    address = flat(address)
-    for begin in range(0, len(keys), BLOCK):
-        end = min(begin + BLOCK, len(keys))
-        states = keys[begin:end]
-        states[:] = SEED
-        fold_addresses(address[2 * begin : 2 * end], states)
-        finish_all(states)
+    address, (a, b) = flat(address), (multipliers[0], multipliers[1])
+    a0, a1, a2, a3, a4 = a[0], a[1], a[2], a[3], a[4]
+    b0, b1, b2, b3, b4 = b[0], b[1], b[2], b[3], b[4]
+    for i in range(len(keys)):
+        high, low = address[2 * i], address[2 * i + 1]
+        keys[i] = finish(a0 + products(high, low, a1, a2, a3, a4), b0 + products(high, low, b1, b2, b3, b4))
 
 
 @lean_kernel
-def hash_pairs(src, dst, keys):
+def hash_pairs(src, dst, multipliers, keys):
     """Write the key of each ordered pair of addresses."""
-    src, dst = flat(src), flat(dst)
-    for begin in range(0, len(keys), BLOCK):
-        end = min(begin + BLOCK, len(keys))
-        states = keys[begin:end]
-        begin_with_pairs(src[2 * begin : 2 * end], dst[2 * begin : 2 * end], states)
-        finish_all(states)
+    src, dst, (a, b) = flat(src), flat(dst), (multipliers[0], multipliers[1])
+    a0, a1, a2, a3, a4, a5, a6, a7, a8 = a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8]
+    b0, b1, b2, b3, b4, b5, b6, b7, b8 = b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8]
+    for i in range(len(keys)):
+        high, low, dst_high, dst_low = src[2 * i], src[2 * i + 1], dst[2 * i], dst[2 * i + 1]
+        upper = a0 + products(high, low, a1, a2, a3, a4) + products(dst_high, dst_low, a5, a6, a7, a8)
+        lower = b0 + products(high, low, b1, b2, b3, b4) + products(dst_high, dst_low, b5, b6, b7, b8)
+        keys[i] = finish(upper, lower)
 
 
 @lean_kernel
-def hash_five_tuples(src, dst, src_port, dst_port, protocol, keys):
+def hash_five_tuples(src, dst, src_port, dst_port, protocol, multipliers, keys):
     """Write the key of each (source, destination, ports, protocol)."""
-    src, dst = flat(src), flat(dst)
-    for begin in range(0, len(keys), BLOCK):
-        end = min(begin + BLOCK, len(keys))
-        states = keys[begin:end]
-        begin_with_pairs(src[2 * begin : 2 * end], dst[2 * begin : 2 * end], states)
-        fold_ports(src_port[begin:end], dst_port[begin:end], protocol[begin:end], states)
-        finish_all(states)
+    src, dst, (a, b) = flat(src), flat(dst), (multipliers[0], multipliers[1])
+    a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10 = a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10]
+    b0, b1, b2, b3, b4, b5, b6, b7, b8, b9, b10 = b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10]
+    for i in range(len(keys)):
+        high, low, dst_high, dst_low = src[2 * i], src[2 * i + 1], dst[2 * i], dst[2 * i + 1]
+        ports, last = np.uint64(src_port[i]) << PORT | np.uint64(dst_port[i]), np.uint64(protocol[i])
+        upper = a0 + products(high, low, a1, a2, a3, a4) + products(dst_high, dst_low, a5, a6, a7, a8)
+        lower = b0 + products(high, low, b1, b2, b3, b4) + products(dst_high, dst_low, b5, b6, b7, b8)
+        keys[i] = finish(upper + (a9 + ports) * (a10 + last), lower + (b9 + ports) * (b10 + last))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..kernels import lean_kernel, mix64
-from .key_kernels import SEED, finish, fold
 
+SEED = np.uint64(0x9E3779B97F4A7C15)
+STEP = np.uint64(0xD6E8FEB86659FD93)
 SITE_SALT = np.uint64(0xA0761D6478BD642F)
 
 
@@ -17,11 +18,26 @@ def below(hash_, bound):
 
 
 @lean_kernel
+def fold(state, word):
+    """Take one more 64-bit word into a running hash."""
+    state = (state ^ word) * STEP
+    return state ^ (state >> np.uint64(32))
+
+
+@lean_kernel
+def host_of(high, low, hosts):
+    """Return the host of an address by a hash of its two words, evenly over the hosts.
+
+    The hash has no secret: every device, replay and run must find the same host, and it is no flow's identity.
+    """
+    return below(max(mix64(fold(fold(SEED, high), low)), np.uint64(1)) ^ SITE_SALT, hosts)
+
+
+@lean_kernel
 def spread(address, hosts, host):
     """Write the host of each address: by a hash of it, evenly over the hosts."""
     for i in range(np.uint64(len(host))):
-        state = fold(fold(SEED, address[i, 0]), address[i, 1])
-        host[i] = below(finish(state) ^ SITE_SALT, hosts)
+        host[i] = host_of(address[i, 0], address[i, 1], hosts)
 
 
 @lean_kernel

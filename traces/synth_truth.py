@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .key_kernels import hash_five_tuples
+from .keys import FlowHash
 from .output import OutputFile
 from .packets import PacketBatch, address_text
 from .synth_kernels import FLOW
@@ -28,10 +28,11 @@ KIND_TABLES = {"scanner": "scanners", "syn-flood": "syn_floods", "elephant": "el
 
 
 class Truth:
-    """What was put into a trace, gathered while it is made."""
+    """What was put into a trace, gathered while it is made; flow keys are those of a replay with the same seed."""
 
     def __init__(self, options: SynthOptions, scan_ports: tuple[int, ...], epoch_ns: int) -> None:
         self._options = options
+        self._flow_hash = FlowHash.seeded(options.seed)
         self._scan_ports = scan_ports
         self._epoch_ns = epoch_ns
         self._events: list[dict[str, Any]] = []
@@ -65,7 +66,7 @@ class Truth:
                 "src_port": int(flow["src_port"]),
                 "dst_port": int(flow["dst_port"]),
             }
-            row |= {"key": int(flow_keys_of(event.flows[:1])[0])}
+            row |= {"key": int(flow_keys_of(event.flows[:1], self._flow_hash)[0])}
         self._events.append(row)
 
     def ended(self, flows: NDArray[np.void]) -> None:
@@ -95,7 +96,7 @@ class Truth:
         flows = np.concatenate([np.zeros(0, FLOW)[list(LOSSY_FIELDS)], *self._lossy])
         flows = flows[np.argsort(flows["first_ns"], kind="stable")]
         return {
-            "key": flow_keys_of(flows),
+            "key": flow_keys_of(flows, self._flow_hash),
             "src": words(flows, "src"),
             "dst": words(flows, "dst"),
             "src_port": flows["src_port"].copy(),
@@ -126,12 +127,10 @@ def words(flows: NDArray[np.void], side: str) -> NDArray[np.uint64]:
     return np.stack([flows[f"{side}_high"], flows[f"{side}_low"]], axis=1)
 
 
-def flow_keys_of(flows: NDArray[np.void]) -> NDArray[np.uint64]:
-    """Return the five-tuple keys of flows, the same that `keys.flow_keys` gives for their packets."""
-    keys = np.empty(len(flows), np.uint64)
+def flow_keys_of(flows: NDArray[np.void], flow_hash: FlowHash) -> NDArray[np.uint64]:
+    """Return the five-tuple keys of flows, the same that the hash gives for their packets."""
     ports = (np.ascontiguousarray(flows[name]) for name in ("src_port", "dst_port", "protocol"))
-    hash_five_tuples(words(flows, "src"), words(flows, "dst"), *ports, keys)
-    return keys
+    return flow_hash.of_five_tuples(words(flows, "src"), words(flows, "dst"), *ports)
 
 
 def write_truth(truth: dict[str, Any], json_path: Path, parquet_path: Path) -> None:
