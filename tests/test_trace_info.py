@@ -143,7 +143,7 @@ def test_time_bins_hold_every_packet_however_long_the_trace(spread_ns):
 
 def test_figures_are_drawn_as_png_and_pdf_and_the_same_each_time(tmp_path):
     info = small_world()
-    first = draw_trace(info, tmp_path / "new" / "folder")
+    first = draw_trace(info, tmp_path / "new")
     assert sorted(path.name for path in first) == [
         f"{name}.{kind}" for name in ("flow-lengths", "packet-sizes", "rate") for kind in ("pdf", "png")
     ]
