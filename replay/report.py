@@ -98,15 +98,28 @@ def provenance(result: Result) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """Return the git commit of the code, with a + where it was changed since; None outside a checkout."""
+    """Return the git commit of the code, with a + where it was changed since; None outside a checkout of it.
+
+    mozart may be installed inside somebody else's checkout, and GIT_DIR may name another repository (git sets it for
+    hooks): only a commit counts that has this file, in a repository whose top folder is the package.
+    """
     here = Path(__file__).resolve().parent.parent
-    git = ["git", "-C", str(here)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=10, check=True,
+            env=environment,
+        )  # fmt: skip
+        return done.stdout.strip()
+
     try:
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
-        changes = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10)
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != here:
+            return None
+        git("ls-files", "--error-unmatch", str(Path(__file__).resolve()))
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.SubprocessError):
         return None
-    return commit.stdout.strip() + ("+" if changes.stdout.strip() else "")
 
 
 def tables(result: Result) -> list[RenderableType]:
