@@ -18,12 +18,12 @@ import mozart
 import pytest
 from mozart.cli import COMMANDS, Group, build_parser, main
 from mozart.errors import MozartError
+from mozart.tests.needs import trace as real_trace
 from mozart.traces.packets import PacketBatch, address_words, concatenate
 from mozart.traces.progress import watched
 from mozart.traces.reader import read
 from mozart.traces.writer import PcapWriter
 
-TRACES = Path(__file__).resolve().parent.parent.parent / "shared" / "traces"
 MOZART = [sys.executable, "-c", "import sys; from mozart.cli import main; sys.exit(main())"]
 SECOND_NS = 1_000_000_000
 
@@ -165,10 +165,8 @@ def test_info_of_a_damaged_trace_shows_what_was_read_then_the_damage(trace, caps
 
 @pytest.mark.parametrize("name", ["auckland_20000125_87s.pcap.gz", "caida_nyc_20180315_0.024s.pcap.gz"])
 def test_info_of_real_traces_gives_their_published_counts(name, capsys):
-    if not (TRACES / name).exists():
-        pytest.skip(f"{TRACES / name} is not on this machine")
     published = {"auckland": (31249, 2580, 87.5, 0.24), "caida": (10000, 3149, 0.024, 0.61)}[name.split("_")[0]]
-    assert run("trace", "info", TRACES / name, "--json") == 0
+    assert run("trace", "info", real_trace(name), "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["packets"], report["flows"]) == published[:2]
     assert report["duration_s"] == pytest.approx(published[2], rel=0.01)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib.util
 import json
 import os
 import re
@@ -31,7 +30,7 @@ from mozart.bus.messages import pack
 from mozart.controller.launcher import main as launcher
 from mozart.controller.planned import Plan, load_plan
 from mozart.controller.rules import forward_bit, tables_of
-from mozart.live.network import ovs_runs, start_ovs
+from mozart.tests.needs import lacks, need, needs, run_ovs
 from mozart.topologies.addresses import host_mac, interfaces, measure_port
 from mozart.topologies.topology import Link, Topology
 
@@ -43,26 +42,14 @@ DEADLINE_S = 30.0
 AGENT_COOKIE = 0x6D7B << 48 | 1
 
 
-def _lacks() -> str:
-    if os.geteuid() != 0:
-        return "needs root"
-    missing = [tool for tool in ("ovs-vsctl", "ovs-ofctl", "ip", "nsenter", "ping") if not shutil.which(tool)]
-    if missing:
-        return f"{', '.join(missing)} not installed"
-    absent = [name for name in ("ryu", "eventlet", "paho") if importlib.util.find_spec(name) is None]
-    if absent:
-        return f"Python packages {', '.join(absent)} not installed"
-    return ""
-
-
-LACKS = _lacks()
-pytestmark = pytest.mark.skipif(bool(LACKS), reason=LACKS)
+NEEDED = ("root", "ip", "ovs", "namespaces", "ping", "ryu", "paho")
+pytestmark = needs(*NEEDED)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def switches_run() -> None:
-    if not LACKS and not ovs_runs():
-        start_ovs()
+    if not lacks(*NEEDED):
+        run_ovs()
 
 
 def sh(*command: str | int) -> str:
@@ -539,8 +526,7 @@ class Operator:
 
 @pytest.fixture()
 def bus(tmp_path: Path) -> Iterator[tuple[Broker, Operator]]:
-    if not (shutil.which("mosquitto") or Path("/usr/sbin/mosquitto").exists()):
-        pytest.skip("mosquitto not installed")
+    need("mosquitto")
     broker = Broker(tmp_path)
     operator = Operator(broker)
     yield broker, operator

@@ -18,11 +18,10 @@ import mozart
 import pytest
 from mozart.cli import main
 from mozart.errors import SpecError
+from mozart.tests.needs import trace as real_trace
 from mozart.traces.synth import Synthesizer
 from mozart.traces.synth_options import SynthOptions
 from mozart.traces.writer import PcapWriter
-
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "traces"
 
 ROW_NAMES = {
     "task", "mode", "memory_entries", "detection_delay_ms", "selected_flows", "captured_flows", "not_captured_ratio",
@@ -275,9 +274,7 @@ def test_check_says_what_would_run(spec: Path, capsys: pytest.CaptureFixture[str
 def test_real_traces_replay(
     name: str, packets: int, selected: bool, spec: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if not (SHARED / name).exists():
-        pytest.skip(f"the real trace {name} is not beside the repository (../shared/traces)")
-    found = run_json(capsys, spec, "--trace", SHARED / name, "--memory", "256")
+    found = run_json(capsys, spec, "--trace", real_trace(name), "--memory", "256")
     assert found["trace"]["packets"] == packets
     by_mode = {row["mode"]: row for row in found["rows"] if row["task"] == "lossy-flows"}
     if selected:
