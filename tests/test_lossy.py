@@ -40,7 +40,7 @@ def packets():
 def retransmissions(batch, port):
     """Count the segments with data whose first byte was sent before in their connection."""
     data = (batch.protocol == 6) & (batch.dst_port == port) & (batch.payload_bytes > 0)
-    starts = {}
+    starts: dict[tuple[int, int], int] = {}
     again = 0
     for i in np.flatnonzero(data):
         connection, start = (int(batch.src[i, 1]), batch.src_port[i]), int(batch.tcp_seq[i])
