@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from ..signals import at_first
+from ..signals import name_of, stopped_by_signal
 
 if TYPE_CHECKING:
     from ..fields import Field
@@ -81,7 +79,7 @@ def _replay(args: argparse.Namespace) -> int:
         if spec.traffic.synthetic is None or args.trace:
             raise SpecError("--duration is for synthetic traffic; use mozart trace slice to cut a trace")
         spec = with_(spec, traffic=with_(spec.traffic, options={**spec.traffic.options, "duration_s": args.duration}))
-    with stopped_by_ctrl_c() as stop, shown_progress() as progress:
+    with stopped_by_signal() as stop, shown_progress() as progress:
         result = replay(
             spec,
             trace=args.trace,
@@ -101,11 +99,12 @@ def _replay(args: argparse.Namespace) -> int:
     if result.error and not result.trace["packets"]:
         raise result.error
     if result.interrupted and not result.trace["packets"]:
-        raise KeyboardInterrupt
+        raise stop.interruption()
     _give_out(result, args.out, args.json)
     if result.interrupted:
-        print("mozart: stopped by Ctrl-C; this is what was replayed until then", file=sys.stderr)
-        return 130
+        said = f"stopped by {name_of(stop.number)}"
+        print(f"mozart: {said}; this is what was replayed until then", file=sys.stderr)
+        return stop.status
     if result.error:
         raise result.error
     return 0
@@ -142,14 +141,6 @@ def _show(tables: list[Any]) -> None:
 
     terminal = sys.stdout.isatty()
     Console(width=None if terminal else PLAIN_WIDTH).print(*tables, sep="\n", soft_wrap=not terminal)
-
-
-@contextmanager
-def stopped_by_ctrl_c() -> Iterator[threading.Event]:
-    """Yield an event that the first Ctrl-C sets; the second one interrupts as usual."""
-    stop = threading.Event()
-    with at_first(signal.SIGINT, stop.set):
-        yield stop
 
 
 @contextmanager

@@ -194,7 +194,8 @@ def test_info_stopped_by_ctrl_c_shows_what_was_read(monkeypatch, capsys):
     assert (report["packets"], report["skipped"], report["complete"]) == (3, {"not_ip": 4}, False)
 
 
-def test_ctrl_c_on_a_pipe_shows_what_came_through_it(trace):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_on_a_pipe_shows_what_came_through_it(trace, number):
     with subprocess.Popen(
         [*MOZART, "trace", "info", "-", "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
@@ -202,10 +203,11 @@ def test_ctrl_c_on_a_pipe_shows_what_came_through_it(trace):
         process.stdin.write(trace.read_bytes())
         process.stdin.flush()
         wait_until(partial(is_empty, process.stdin.fileno()), "the pipe to be empty")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         report = json.load(process.stdout)
         process.wait()
-    assert (report["packets"], report["complete"], process.returncode) == (len(all_packets(trace)), False, 130)
+    found = report["packets"], report["complete"], process.returncode
+    assert found == (len(all_packets(trace)), False, 128 + number)
 
 
 def is_empty(pipe: int) -> bool:
@@ -281,7 +283,8 @@ def test_a_reader_that_leaves_early_gets_no_complaint(trace):
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "name"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")]
+    ("number", "status", "name"),
+    [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM"), (signal.SIGHUP, 129, "SIGHUP")],
 )
 def test_ctrl_c_and_sigterm_leave_nothing_under_the_name_and_say_so(number, status, name, tmp_path):
     folder = tmp_path / "out"
