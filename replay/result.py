@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import MozartError
 from ..topologies.topology import Topology
 from .columns import LINKS, ROWS
+from .flows import Flows
 
 
 @dataclass(slots=True, repr=False)
@@ -43,6 +44,8 @@ class Result:
     """Tasks that were not replayed because they could not be placed, and why."""
     selected_keys: Mapping[str, NDArray[np.uint64]] = field(default_factory=dict)
     """Keys (traces/keys.py) of the flows that each task selected."""
+    flows: Flows = field(default_factory=Flows)
+    """What became of each selected flow at each monitor (recordsets.FLOWS)."""
 
     def __repr__(self) -> str:
         tasks = ", ".join(self.placement) or "no task"

@@ -18,12 +18,13 @@ SIGN = np.uint32(31)
 @lean_kernel
 def retransmissions(
     key, where, time_ns, lost, protocol, tcp_seq, tcp_flags, payload_bytes,
-    fp, state, buckets, ways, counters, threshold, min_packets, work, found, true,
+    fp, state, buckets, ways, counters, threshold, min_packets, work, found, true, value,
 ):  # fmt: skip
     """Find the row of each sighting's flow (as `state_kernels.locate`), and set `true[i]` where the event is true.
 
-    Without a branch, but for flows that have no row yet: what a packet is cannot be predicted. `work` and `found` are
-    room for a block.
+    There `value[i]` is the share retransmitted. Without a branch, but for flows that have no row yet and those for
+    which the event is true, which are few: what a packet is cannot be predicted. `work` and `found` are room for a
+    block.
     """
     n = np.uint64(len(key))
     least = np.uint64(min_packets)
@@ -65,5 +66,8 @@ def retransmissions(
             state[row, PACKETS] = np.int64(packets)
             state[row, RETRANSMITTED] = np.int64(retransmitted)
             state[row, HIGHEST_END] = np.int64(end_seq if tcp & (first | above) else highest)
-            true[i] = (packets >= least) & (np.int64(retransmitted) >= threshold * np.int64(packets))  # rule 3
+            lossy = (packets >= least) & (np.int64(retransmitted) >= threshold * np.int64(packets))  # rule 3
+            true[i] = lossy
+            if lossy:
+                value[i] = np.int64(retransmitted) / np.int64(packets)
         begin = end

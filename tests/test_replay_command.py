@@ -142,7 +142,7 @@ def test_located_links_are_a_table_of_the_run_folder(spec: Path, tmp_path: Path)
         (mode, link, judged) for mode in ("tag", "mozart") for link, judged in (("s3-s6", True), ("h1-s1", False))
     ]
     assert len((out / "links.csv").read_text().splitlines()) == 1 + len(rows)
-    assert main(usual) == 0
+    assert main([*usual, "--force"]) == 0
     assert not (out / "links.csv").exists()
 
 

@@ -237,16 +237,19 @@ def test_a_selector_equals_its_plain_twin(event: str, seed: int, cut: int) -> No
     seen = random_sightings(seed, 200, kind)
     selector, plain = make(event, devices=2, **parameters), oracle.EVENTS[event](**parameters)
     connection = FLOW_HASH.keys(seen.packets, "five-tuple").tolist()
-    found = []
+    found: list[float] = []
     for part in (slice(0, cut), slice(cut, 200)):
         columns = (seen.packets[part], seen.key[part], seen.where[part], seen.lost[part], FLOW_HASH)
-        found.extend(selector.events(Sightings(*columns)).tolist())
+        value = np.full(len(columns[0]), -1.0)
+        true = selector.events(Sightings(*columns), value)
+        assert ((value != -1) == true).all()
+        found.extend(value.tolist())
     columns_seen = zip(seen.where.tolist(), seen.key.tolist(), seen.lost.tolist(), strict=True)
     expected = [
-        where >= 0 and plain.see((where, key), as_packet(seen.packets, i, connection[i]), lost)
+        plain.value if where >= 0 and plain.see((where, key), as_packet(seen.packets, i, connection[i]), lost) else -1
         for i, (where, key, lost) in enumerate(columns_seen)
     ]
-    assert found == expected
+    assert found == pytest.approx(expected, rel=1e-12)
     assert selector.evicted == 0
 
 
