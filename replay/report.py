@@ -63,7 +63,9 @@ def write_run(result: Result, folder: str | Path, plot: bool = True, flows_csv: 
                 (place / old).unlink(missing_ok=True)
         paths += draw(result.rows, place)
         if result.topology is not None:
-            paths += [picture(result.topology, place / f"network.{kind}", result.link_mbps) for kind in ("png", "pdf")]
+            caption = f"{result.trace['packets']:,} packets in {_seconds(result.trace['duration_s'])} s"
+            loads = result.one_way_mbps
+            paths += [picture(result.topology, place / f"network.{kind}", loads, caption) for kind in ("png", "pdf")]
     return paths
 
 

@@ -26,10 +26,12 @@ class Result:
     placement: dict[str, dict[str, Any]]
     """Where the modules of the tasks that run are, by task."""
     link_mbps: dict[str, float]
-    """Mean load of each link, both directions together."""
+    """Mean load of each link ('s3-s6'), both directions together."""
     topology: Topology | None
     """None where the result was read from a folder."""
     seconds: float
+    one_way_mbps: dict[str, float] = field(default_factory=dict)
+    """Mean load of each direction of each link ('s3>s6')."""
     compile_s: float = 0.0
     """Of those, what compiling kernels took (the first time on a machine)."""
     interrupted: bool = False
@@ -62,6 +64,7 @@ class Result:
             located_links=info["located_links"],
             placement=placement["tasks"],
             link_mbps=info["link_mbps"],
+            one_way_mbps=info.get("one_way_mbps", {}),
             topology=None,
             seconds=info["seconds"],
             compile_s=info["compile_s"],
@@ -97,6 +100,7 @@ class Result:
             "refused": [{"task": task, "reason": reason} for task, reason in self.refused.items()],
             "selectors": self.selectors,
             "link_mbps": self.link_mbps,
+            "one_way_mbps": self.one_way_mbps,
             "packets_per_s": self.packets_per_s,
             "seconds": self.seconds,
             "compile_s": self.compile_s,

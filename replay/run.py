@@ -119,6 +119,7 @@ def replay(
         placement_status=placed.status,
         refused=placed.refused,
         link_mbps=loads.mbps((feed.last_ns - feed.first_ns) / 1e9),
+        one_way_mbps=loads.one_way_mbps((feed.last_ns - feed.first_ns) / 1e9),
         topology=topology,
         seconds=seconds,
         compile_s=compiling(),
