@@ -102,7 +102,7 @@ def test_a_network_shows_each_direction_with_its_value_and_a_scale_that_fits(
     assert any(text.startswith("1,000 packets in 4.0 s; numbers: Mbit/s") for text in words)
     ticks = [text.get_text() for text in bar.get_xticklabels()]
     assert ticks == ["0 %", "10 %", "20 %", "30 %", "40 %"]
-    arrows = [text.arrow_patch for text in axes.texts if getattr(text, "arrow_patch", None)]
+    arrows = [patch for patch in (getattr(text, "arrow_patch", None) for text in axes.texts) if patch is not None]
     assert len(arrows) == 4
     assert len({arrow.get_edgecolor() for arrow in arrows}) == 3  # that of 0.04 Mbit/s is nearly idle
 
