@@ -6,6 +6,7 @@ documentation all come from that declaration. Knows nothing of files: `documents
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import difflib
 import math
@@ -174,6 +175,17 @@ def scalar(text: str) -> Any:
     if re.fullmatch(r"[-+]?(\d+(_\d+)*)?\.?\d*([eE][-+]?\d+)?", text) and re.match(r"[-+]?\.?\d", text):
         return float(text)
     return text
+
+
+def finite(text: str) -> float:
+    """Read a number of the command line, as the `type` of an option: one that is no number, or infinite, is refused."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"must be a finite number, not {text}")
+    return value
 
 
 def split_parameters(text: str) -> tuple[str, dict[str, str]]:

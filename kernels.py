@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -60,6 +61,32 @@ def compile_time() -> Generator[Callable[[], float]]:
     """Give a function that returns the seconds of compiling since then: 0 where all kernels were cached."""
     with event.install_listener("numba:compile", event.TimingListener()) as listener:
         yield lambda: listener.duration if listener.done else 0.0
+
+
+class _LoadTimer(event.Listener):
+    """Measures how long one thread compiles kernels or loads compiled ones."""
+
+    def __init__(self) -> None:
+        self.thread, self.depth, self.begun_s, self.total_s = threading.get_ident(), 0, 0.0, 0.0
+
+    def on_start(self, event: Any) -> None:
+        if threading.get_ident() == self.thread:
+            if self.depth == 0:
+                self.begun_s = time.monotonic()
+            self.depth += 1
+
+    def on_end(self, event: Any) -> None:
+        if threading.get_ident() == self.thread:
+            self.depth -= 1
+            if self.depth == 0:
+                self.total_s += time.monotonic() - self.begun_s
+
+
+@contextmanager
+def load_time() -> Generator[Callable[[], float]]:
+    """Give a function that returns the seconds that this thread has compiled kernels, or loaded them, since then."""
+    with event.install_listener("numba:compiler_lock", _LoadTimer()) as timer:
+        yield lambda: timer.total_s
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+from ..fields import finite
+
 DEFAULT_FOLDER = "runs/live-%Y%m%d-%H%M%S"
 EXAMPLES = """examples:
   mozart live examples/b4-live.yaml --duration 30
@@ -21,16 +23,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("spec", help="task file")
     parser.add_argument("--trace", nargs="+", metavar="FILE", help="captures in order, instead of the task file's")
-    parser.add_argument("--duration", type=float, metavar="S", help="play so many seconds at most")
+    parser.add_argument("--duration", type=finite, metavar="S", help="play so many seconds at most")
     parser.add_argument(
-        "--speed", type=float, metavar="X", help="times faster than recorded; default: what --rate allows"
+        "--speed", type=finite, metavar="X", help="times faster than recorded; default: what --rate allows"
     )
-    parser.add_argument("--rate", type=float, metavar="N", help="packets a second at most, on the mean; default 10000")
+    parser.add_argument("--rate", type=finite, metavar="N", help="packets a second at most, on the mean; default 10000")
     parser.add_argument("--mode", metavar="M", help="none, tag, two-mode, mozart or recent (default)")
     parser.add_argument("--no-mininet", metavar="FILE", help="use the devices of this file, which are there already")
     parser.add_argument("--agents", type=int, metavar="N", help="processes that share the devices; default 2")
     parser.add_argument("--port", type=int, metavar="N", help="where switches connect; default: a free port")
-    parser.add_argument("--patience", type=float, metavar="S", help="how long to wait for each part; default 60")
+    parser.add_argument("--patience", type=finite, metavar="S", help="how long to wait for each part; default 60")
     parser.add_argument("--out", metavar="DIR", help="run folder; default runs/live-<time>")
     parser.add_argument("--force", action="store_true", help="replace the run that DIR holds")
     parser.add_argument("--json", action="store_true", help="write the result as JSON on standard output")
@@ -53,8 +55,7 @@ def _live(args: argparse.Namespace, folder: Path) -> int:
     from ..live.run import Options, live
     from ..replay.meaning import network_of
     from ..replay.vocabulary import load
-    from ..signals import stopped_by_signal
-    from .replay import PLAIN_WIDTH
+    from .replay import PLAIN_WIDTH, stopped_by_ctrl_c
 
     spec = load(args.spec)
     network_of(spec)
@@ -66,7 +67,7 @@ def _live(args: argparse.Namespace, folder: Path) -> int:
         "patience_s": args.patience,
     }  # fmt: skip
     options = Options(**{name: value for name, value in given.items() if value is not None})
-    with stopped_by_signal() as stop:
+    with stopped_by_ctrl_c() as stop:
         result = live(spec, options, folder, lambda text: print(f"live: {text}", file=sys.stderr, flush=True), stop)
     write_run(result, folder)
     if args.json:
@@ -77,4 +78,4 @@ def _live(args: argparse.Namespace, folder: Path) -> int:
         width = None if sys.stdout.isatty() else PLAIN_WIDTH
         Console(width=width).print(*tables(result), sep="\n")
     print(f"mozart: tables, figures and run.json lie in {folder}", file=sys.stderr)
-    return stop.status if stop.is_set() else 0
+    return 130 if stop.is_set() else 0

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..fields import finite
 
 if TYPE_CHECKING:
     from ..placement.comparison import Run
@@ -39,11 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="list the algorithms and leave")
     parser.add_argument("--latency", default=None, metavar="inf,100", help="bounds in ms instead of the tasks' own")
     parser.add_argument("--solver", default="highs", choices=("highs", "cbc"))
-    parser.add_argument("--time-limit", type=float, default=60.0, metavar="S", help="for each run (default 60)")
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help="of work, for each run, the same on every machine (default 30,000,000)"
+    )
+    parser.add_argument(
+        "--time-limit", type=finite, metavar="S", help="for each run, instead; what time cuts short is not proved"
+    )
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="with --generate: N seeds in a row")
     parser.add_argument("--seed", type=int, default=1, help="of what is random in the algorithms (default 1)")
     parser.add_argument("--keep", metavar="FILE", help="placement that runs now: move as few modules as possible")
-    parser.add_argument("--move-price", type=float, default=0.0, metavar="P", help="weight that a move costs")
+    parser.add_argument("--move-price", type=finite, default=0.0, metavar="P", help="weight that a move costs")
     parser.add_argument("--lost", default="", metavar="s3,h2", help="devices that have disappeared")
     parser.add_argument("--explain", action="append", default=[], metavar="TASK", help="why a task does not run")
     parser.add_argument("--plot", nargs="?", const=".", metavar="DIR", help="draw figures into a folder")
@@ -87,6 +95,7 @@ def _place(args: argparse.Namespace) -> int:
     """Place what was asked for and show it."""
     from ..errors import SpecError
     from ..placement import report
+    from ..placement.explain import explain
     from ..placement.keep import load_kept
     from ..traces.progress import say
 
@@ -96,11 +105,13 @@ def _place(args: argparse.Namespace) -> int:
     if not runs:
         raise SpecError("nothing was placed: no problem, no algorithm or no bound was given")
     last = source.problem(runs[-1].instance).with_latency_bound(runs[-1].row["max_latency_ms"])
+    explained = [explain(last, runs[-1].placement, name, args.solver) for name in args.explain]
     if args.json:
-        print(json.dumps(report.document(runs), indent=2))
+        print(json.dumps(report.document(runs, explained), indent=2))
     else:
-        print(*report.tables(runs), *(report.moves(runs[-1]) if kept is not None else ()), sep="\n")
-    _explain(args, last, runs[-1])
+        moved = report.moves(runs[-1]) if kept is not None else ()
+        print(*report.tables(runs), *moved, *report.explanations(explained, _width()), sep="\n")
+    _say_limits(runs)
     if args.plot is not None:
         _plot(Path(args.plot), source, last, runs)
     if complete:
@@ -116,8 +127,12 @@ def _is_sweep(args: argparse.Namespace) -> bool:
 def _refuse_wrong(args: argparse.Namespace) -> None:
     from ..errors import SpecError
 
-    if not args.time_limit > 0 or args.repeat < 1 or not 0 <= args.move_price < math.inf:
-        raise SpecError("--time-limit must be above 0, --repeat 1 or more, --move-price 0 or more")
+    if args.repeat < 1 or args.move_price < 0:
+        raise SpecError("--repeat must be 1 or more, --move-price 0 or more")
+    if args.time_limit is not None and args.time_limit <= 0:
+        raise SpecError(f"--time-limit must be above 0, not {args.time_limit:g}")
+    if args.steps is not None and args.steps < 1:
+        raise SpecError(f"--steps must be 1 or more, not {args.steps}")
     if args.seed < 0:
         raise SpecError(f"--seed must be 0 or more, not {args.seed}")
     if args.jobs is not None and args.jobs < 1:
@@ -201,7 +216,7 @@ def _compared(args: argparse.Namespace, source: _Source, kept: Assignment | None
             algorithms,
             bounds,
             instances=source.instances,
-            time_limit_s=args.time_limit,
+            **_limits(args),
             seed=args.seed,
             solver=args.solver,
             keep=kept,
@@ -221,13 +236,21 @@ def _swept(args: argparse.Namespace, source: _Source) -> tuple[list[Run], bool]:
         source.topologies,
         _algorithms(args),
         _bounds(args),
-        time_limit_s=args.time_limit,
+        **_limits(args),
         seed=args.seed,
         solver=args.solver,
     )
     runner = on_cluster(args.scheduler) if args.scheduler else in_processes(args.jobs or cores())
     with _progress(len(what.cells)) as progress:
         return sweep(what, runner, args.out, progress)
+
+
+def _limits(args: argparse.Namespace) -> dict[str, float]:
+    """Return the limits of a run: a number of steps, unless only a time is asked for."""
+    from ..placement.search import STEPS
+
+    steps = args.steps or (STEPS if args.time_limit is None else math.inf)
+    return {"time_limit_s": math.inf if args.time_limit is None else args.time_limit, "max_steps": steps}
 
 
 def _algorithms(args: argparse.Namespace) -> list[str]:
@@ -244,8 +267,8 @@ def _bounds(args: argparse.Namespace) -> list[float | None]:
     if text is None:
         return [None] if args.generate is None else [math.inf]
     try:
-        bounds = [float(part) for part in text.split(",")]
-    except ValueError:
+        bounds = [math.inf if part.strip() == "inf" else finite(part) for part in text.split(",")]
+    except argparse.ArgumentTypeError:
         raise SpecError(f"--latency {text}: give bounds in ms, as in inf,250,100") from None
     if not all(bound >= 0 for bound in bounds):
         raise SpecError(f"--latency {text}: bounds must be 0 or more")
@@ -269,11 +292,25 @@ def _progress(total: int) -> Iterator[Callable[[Run], None]]:
         yield lambda run: bar.update(task, advance=1, description=told(run))
 
 
-def _explain(args: argparse.Namespace, problem: Problem, last: Run) -> None:
-    from ..placement.explain import explain
+def _say_limits(runs: Sequence[Run]) -> None:
+    """Say how many searches a limit has cut short, and what that means for their placements."""
+    from ..traces.progress import say
 
-    for name in args.explain:
-        print(explain(problem, last.placement, name, args.solver), file=sys.stderr if args.json else sys.stdout)
+    for limit, meaning in (
+        (
+            "time",
+            "with more time, or on another machine, others may be found (--steps is the same everywhere)",
+        ),
+        ("steps", "the same steps give the same placements again; more may find better ones (--steps)"),
+    ):
+        cut = sum(run.row["stopped_by"] == limit for run in runs)
+        if cut:
+            say(f"the limit of {limit} ended {cut} of {len(runs)} searches, which are not proved: {meaning}")
+
+
+def _width() -> int:
+    """Return how wide explanations are: as the terminal, and at most 120 columns."""
+    return min(120, shutil.get_terminal_size((120, 24)).columns)
 
 
 def _plot(folder: Path, source: _Source, last: Problem, runs: Sequence[Run]) -> None:

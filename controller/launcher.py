@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import LiveError, MozartError, SpecError
+from ..fields import finite
 
 APPLICATION = "mozart.controller.app"
 
@@ -27,7 +28,7 @@ def arguments_of(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--plan-request", type=Path, metavar="FILE", help="request for the first plan, for a new run")
     parser.add_argument("--listen", default="127.0.0.1:6653", metavar="ADDRESS:PORT", help="where switches connect")
     parser.add_argument("--broker", type=Path, metavar="FILE", help="access to the bus; without it there is none")
-    parser.add_argument("--switch-deadline", type=float, default=30.0, metavar="S", help="then missing ones are named")
+    parser.add_argument("--switch-deadline", type=finite, default=30.0, metavar="S", help="then missing ones are named")
     parser.add_argument("--app", action="append", default=[], metavar="MODULE", help="another Ryu application beside")
     return parser.parse_args(given)
 

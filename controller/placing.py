@@ -11,6 +11,7 @@ from ..errors import PlacementError, SpecError
 from ..placement.algorithms import place
 from ..placement.explain import explain
 from ..placement.problem import Problem
+from ..placement.search import STEPS
 from ..placement.spec_problem import place_of, problem_from_spec
 from ..replay.channels import Channels
 from ..replay.meaning import wrong_key
@@ -49,7 +50,7 @@ def place_tasks(
     if not problems:
         return [], refused
     problem = problems[0].with_tasks(task for each in problems for task in each.tasks)
-    placement = place(problem, time_limit_s=time_limit_s, seed=spec.seed % 2**31, keep=keep.placement)
+    placement = place(problem, time_limit_s=time_limit_s, max_steps=STEPS, seed=spec.seed % 2**31, keep=keep.placement)
     placed = []
     for task in spec.tasks:
         try:

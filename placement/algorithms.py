@@ -7,15 +7,16 @@ proves one), and add a line to `ALGORITHMS`.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 
 from ..errors import PlacementError
 from .keep import named_moves, positions
 from .problem import Problem
 from .result import FEASIBLE, NOTHING, OPTIMAL, TIMED_OUT, Assignment, Placement
-from .search import Search
+from .search import INTERRUPTED, Search
 from .verify import check
 
 ALGORITHMS: dict[str, tuple[str, str, str]] = {
@@ -44,25 +45,43 @@ def place(
     solver: str = "highs",
     keep: Assignment | None = None,
     move_price: float = 0.0,
+    max_steps: float = math.inf,
 ) -> Placement:
     """Place the tasks of a problem with one algorithm, and check the answer before it is returned.
 
     `max_latency_ms` replaces every task's own bound (infinite: none); None leaves them. With `keep`, the
     placement that runs now, as few modules move as possible among the placements of the most weight; with a
-    `move_price` above 0, moves are weighed against the tasks' weight instead. Ctrl-C, and the time limit,
-    return the best so far. Raises PlacementError for an unknown algorithm or solver.
+    `move_price` above 0, moves are weighed against the tasks' weight instead. Ctrl-C, the time limit and the limit of
+    steps return the best so far; the same limit of steps gives the same placement on every machine, and time in which
+    code is compiled or loaded counts nowhere. Raises PlacementError for an unknown algorithm or solver.
     """
     if algorithm not in ALGORITHMS:
         raise PlacementError(f"no algorithm {algorithm!r}; there are {', '.join(ALGORITHMS)}")
     bounded = problem.with_latency_bound(max_latency_ms)
-    search = Search(bounded, time_limit_s, seed, solver, positions(bounded, keep or {}), move_price)
     file, function, _ = ALGORITHMS[algorithm]
     run = getattr(import_module(f".{file}", __package__), function)
-    try:
-        run(search)
-    except KeyboardInterrupt:
-        search.interrupted = True
-    return _checked(search, algorithm, keep or {})
+    with _load_time() as loading_s:
+        search = Search(
+            bounded,
+            time_limit_s,
+            seed,
+            solver,
+            kept=positions(bounded, keep or {}),
+            move_price=move_price,
+            max_steps=max_steps,
+            loading_s=loading_s,
+        )
+        try:
+            run(search)
+        except KeyboardInterrupt:
+            search.cut(INTERRUPTED)
+        return _checked(search, algorithm, keep or {})
+
+
+def _load_time() -> AbstractContextManager[Callable[[], float]]:
+    """Return what measures the loading of kernels; an algorithm without any spares the import of numba."""
+    kernels = sys.modules.get(f"{__package__.rpartition('.')[0]}.kernels")
+    return kernels.load_time() if kernels else nullcontext(lambda: 0.0)
 
 
 def _checked(search: Search, algorithm: str, keep: Assignment) -> Placement:
@@ -81,8 +100,8 @@ def _checked(search: Search, algorithm: str, keep: Assignment) -> Placement:
         named_moves(problem, keep, search.kept, search.chosen),
         search.moves_proved,
         search.build_s,
-        time.monotonic() - search.started_s - search.build_s,
-        search.interrupted,
+        search.elapsed_s - search.build_s,
+        search.stopped_by,
         search.proved_s,
     )
 

@@ -26,6 +26,8 @@ def anneal_value(search: Search, layout: Layout, prices: Prices, effort: float, 
     cost = -search.move_price * layout.bonus
     places = layout.places(search.chosen)
     best = places.copy()
+    steps = max(1, int(effort * STEPS_A_MODULE * len(layout.selects)))
+    search.steps += steps * LEVELS
     anneal(
         layout.runs,
         layout.weight,
@@ -38,7 +40,7 @@ def anneal_value(search: Search, layout: Layout, prices: Prices, effort: float, 
         places,
         layout.score(places, cost),
         best,
-        max(1, int(effort * STEPS_A_MODULE * len(layout.selects))),
+        steps,
         LEVELS,
         HOT * weight,
         COLD * weight,

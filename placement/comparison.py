@@ -60,6 +60,7 @@ def compare(
     solver: str = "highs",
     keep: Assignment | None = None,
     move_price: float = 0.0,
+    max_steps: float = math.inf,
     done: Callable[[Run], None] = lambda run: None,
 ) -> list[Run]:
     """Run every algorithm with every bound on every problem; `done` is called with each run as it ends.
@@ -81,6 +82,7 @@ def compare(
                         solver=solver,
                         keep=keep,
                         move_price=move_price,
+                        max_steps=max_steps,
                     )
                     runs.append(Run(as_row(problem, found, bound), found, instance))
                     done(runs[-1])

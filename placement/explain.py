@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Any
 
 import numpy as np
 import pulp
@@ -29,11 +33,6 @@ class Relaxation:
     resource: str
     more: float
 
-    def __str__(self) -> str:
-        if self.device is None:
-            return f"a latency bound of {self.more:g} ms"
-        return f"{self.more:g} more {UNIT[self.resource]} on {self.device}"
-
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -47,14 +46,60 @@ class Explanation:
     constraint: str
     together: tuple[Relaxation, ...] = ()
     latency: Relaxation | None = None
+    modules: dict[str, str] = field(default_factory=dict)
+    """Where the modules are, of a task that runs."""
 
     def __str__(self) -> str:
+        """Return the text: the constraint, and under it, indented by two, what would let the task in."""
         lines = [f"{self.task}: {self.constraint}"]
+        lines += [f"  {text}" for text in _stations(self.modules)]
         if self.together:
-            lines.append("  it would run with " + " and ".join(map(str, self.together)))
+            lines.append("  it would run with " + " and ".join(_eased(self.together)))
         if self.latency:
-            lines.append(f"  it would run with {self.latency}")
+            lines.append("  it would run with " + " and ".join(_eased((self.latency,))))
         return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the explanation as plain values; `latency_ms` is the longer bound that is enough by itself."""
+        return {
+            "task": self.task,
+            "runs": bool(self.modules),
+            "constraint": self.constraint,
+            "together": [{"device": r.device, "resource": r.resource, "more": r.more} for r in self.together],
+            "latency_ms": self.latency and self.latency.more,
+            "modules": self.modules,
+        }
+
+
+def _eased(relaxations: Sequence[Relaxation]) -> Iterator[str]:
+    """Yield what would have to give, one text for all devices that lack the same."""
+    for relaxation in relaxations:
+        if relaxation.device is None:
+            yield f"a latency bound of {relaxation.more:g} ms"
+    there = sorted((r for r in relaxations if r.device), key=lambda r: (r.resource, r.more))
+    for (resource, more), same in groupby(there, key=lambda r: (r.resource, r.more)):
+        devices = [r.device for r in same if r.device]
+        yield f"{more:g} more {UNIT[resource]} on {'each of ' * (len(devices) > 1)}{listed(devices)}"
+
+
+def _stations(modules: dict[str, str]) -> Iterator[str]:
+    """Yield where modules are; those of a role, each named after its device, share a line."""
+    places: dict[str, list[str]] = {}
+    for module, device in modules.items():
+        places.setdefault(module.removesuffix(f"-{device}"), []).append(device)
+    yield from (f"{name} on {listed(devices)}" for name, devices in places.items())
+
+
+def listed(devices: Iterable[str]) -> str:
+    """Return names with commas; three or more that are numbered in a row, such as s1, s2, s3, become s1 to s3."""
+    parts: list[list[str]] = []
+    for device in devices:
+        before = re.fullmatch(r"(\D*)(\d+)", parts[-1][-1]) if parts else None
+        if before and device == f"{before[1]}{int(before[2]) + 1}":
+            parts[-1].append(device)
+        else:
+            parts.append([device])
+    return ", ".join(f"{part[0]} to {part[-1]}" if len(part) > 2 else ", ".join(part) for part in parts)
 
 
 def explain(problem: Problem, placement: Placement, name: str, solver: str = "highs") -> Explanation:
@@ -69,8 +114,7 @@ def explain(problem: Problem, placement: Placement, name: str, solver: str = "hi
     t = position[name]
     task = problem.tasks[t]
     if name in placement.tasks:
-        where = ", ".join(f"{m} on {d}" for m, d in placement.tasks[name].items())
-        return Explanation(name, f"runs: {where}")
+        return Explanation(name, "runs", modules=dict(placement.tasks[name]))
     for module in task.modules:
         if not module.candidates:
             return Explanation(name, f"module {module.name} has no candidate device")
@@ -84,7 +128,8 @@ def explain(problem: Problem, placement: Placement, name: str, solver: str = "hi
     missing = _missing(problem, t, choices, left, solver)
     if not missing:
         return Explanation(name, "fits into what is left: the search stopped before it was tried")
-    rows = ", ".join(f"{r.resource.split('_')[0]} of {r.device}" for r in missing)
+    scarce = {resource: [r.device for r in missing if r.resource == resource and r.device] for resource in RESOURCES}
+    rows = ", ".join(f"{r.split('_')[0]} of {listed(devices)}" for r, devices in scarce.items() if devices)
     return Explanation(name, f"capacity: {rows}, where the other tasks stay as they are", missing, latency)
 
 

@@ -10,6 +10,7 @@ tests nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -23,6 +24,12 @@ from .problem import Device, Module, Problem, Task
 
 DEFAULTS: dict[str, float] = {"tasks": 60, "load": 0.9, "seed": 1}
 """What `--generate` understands, and the values it starts from."""
+
+MOST = {"tasks": 200_000, "load": 1e6, "seed": 2**63 - 1}
+"""Largest values of `--generate`; a problem of 200,000 tasks is drawn in half a minute."""
+
+MOST_INSTANCES = 100_000
+"""Problems that one command draws at most."""
 
 MONITORS = (1, 4)
 CANDIDATES = (2, 6)
@@ -56,6 +63,11 @@ class Instance:
 def instances(topologies: Sequence[str], text: str, repeat: int = 1) -> list[Instance]:
     """Return all instances of `--generate` over topologies, `repeat` seeds in a row for each that the text names."""
     options = parse_options(text)
+    problems = math.prod(map(len, (dict.fromkeys(topologies), *options.values()))) * repeat
+    if problems > MOST_INSTANCES:
+        raise PlacementError(
+            f"--generate {text} --repeat {repeat}: that is {problems:,} problems; {MOST_INSTANCES:,} are allowed"
+        )
     seeds = dict.fromkeys(int(seed) + k for seed in options["seed"] for k in range(repeat))
     sizes = product(dict.fromkeys(topologies), options["tasks"], options["load"], seeds)
     return [Instance(topology, int(tasks), load, seed) for topology, tasks, load, seed in sizes]
@@ -89,6 +101,8 @@ def _refuse_wrong(options: Mapping[str, Sequence[float]]) -> None:
         ("seed", lambda value: value >= 0, "0 or more"),
     ):
         for value in options[name]:
+            if value > MOST[name]:
+                raise PlacementError(f"--generate: {name}={value:,}: {name} must be at most {MOST[name]:,}")
             if not good(value):
                 raise PlacementError(f"--generate: {name}={value:g}: {name} must be {wanted}")
 

@@ -12,7 +12,7 @@ STEPS = (1_500_000, 600)
 """Steps of a run: at least so many, and so many for each module."""
 
 LAST_STEPS = 300_000
-"""Steps that are made even when the time is up, but for Ctrl-C: a tenth of a second takes off most of the latency."""
+"""Steps that are made even when a limit is reached, but for Ctrl-C: a tenth of a second takes most of it off."""
 
 STEPS_A_SECOND = 3e6
 """A low guess of the speed, so that a time limit is kept."""
@@ -31,9 +31,9 @@ STAY = 5.0
 def lower_latency(search: Search, layout: Layout) -> None:
     """Offer a placement of the same weight, or more, with fewer moves or less total latency, where one is found."""
     mean_ms = float(layout.latency_ms.mean()) if layout.latency_ms.size else 0.0
-    steps = int(min(max(STEPS[0], STEPS[1] * len(layout.selects)), max(STEPS_A_SECOND * search.left_s, LAST_STEPS)))
     if not search.chosen or mean_ms == 0 or search.interrupted:
         return
+    steps = search.allowed(max(STEPS[0], STEPS[1] * len(layout.selects)), STEPS_A_SECOND, LAST_STEPS)
     places = layout.places(search.chosen)
     runs = np.zeros(len(layout.runs), bool)
     runs[list(search.chosen)] = True

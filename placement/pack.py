@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,7 +48,7 @@ FREE = Manner(400_000, 30, 3.0, 0.3, 0.03)
 HOME = Manner(100_000, 0, 10.0, 0.01, 0.001)
 """Near a placement to keep."""
 
-STAY = 0.02
+STAY = 0.2
 """What a module is worth where it is, in mean weights, near a placement to keep."""
 
 
@@ -70,7 +69,8 @@ def pack_tasks(
     idle = near.runs & (gain > -limit)
     idle[running] = False
     chosen = running.copy()
-    begun_s, steps = time.monotonic(), int(min(manner.steps, search.steps_a_second * search.left_s))
+    steps = search.allowed(manner.steps, search.steps_a_second)
+    begun_s = search.elapsed_s
     over = pack(
         near.weight,
         near.bound_ms,
@@ -93,7 +93,7 @@ def pack_tasks(
     if over == 0:
         search.offer(near.chosen(places))
     elif over < math.inf:
-        search.steps_a_second = max(1.0, steps / max(time.monotonic() - begun_s, 1e-3))
+        search.steps_a_second = max(1.0, steps / max(search.elapsed_s - begun_s, 1e-3))
         search.offer(trimmed(search, near.chosen(places)))
     return bool(over == 0)
 

@@ -19,7 +19,6 @@ annealing looks for placements (anneal.py), and 5. is asked for one that is bett
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass, replace
 
 from .anneal import anneal_value
@@ -30,7 +29,7 @@ from .neighbourhood import improve_near
 from .pack import FREE, HARDER, HOME, STRICT, Manner, pack_tasks
 from .prices import Cuts
 from .running import choose_running
-from .search import EPSILON, Search
+from .search import EPSILON, TIME, Search
 from .second_aims import lower_moves_and_latency
 from .settle import settle
 
@@ -38,7 +37,7 @@ FEW_TASKS = 300
 """Tasks up to which the integer program is soon asked, and tasks are exchanged while they are packed."""
 
 VALUE_SHARE = 0.9
-"""Share of the time limit after which the value is left as it is, so that the second aims have some time."""
+"""Share of the limits after which the value is left as it is, so that the second aims have some time."""
 
 CHOICES = 6
 """Choices of tasks that are tried for a value, as long as the one before is proved not to fit."""
@@ -76,9 +75,10 @@ KEPT_ROUNDS = (Round(HOME, 10), Round(replace(HOME, exchange=10), 100))
 
 def priced(search: Search) -> None:
     """Search for the best placement by prices, local search and integer programs."""
-    limit_s, search.time_limit_s = search.time_limit_s, VALUE_SHARE * search.time_limit_s
+    limits = search.time_limit_s, search.max_steps
+    search.time_limit_s, search.max_steps = VALUE_SHARE * limits[0], VALUE_SHARE * limits[1]
     layout = most_value(search)
-    search.time_limit_s = limit_s
+    search.time_limit_s, search.max_steps = limits
     lower_moves_and_latency(search, layout)  # 6.
 
 
@@ -90,9 +90,9 @@ def tasks_only(search: Search) -> None:
 def most_value(search: Search) -> Layout:
     """Do steps 1 to 5, and return the problem's layout."""
     greedy_start(search)  # 1.
-    begun_s = time.monotonic()
+    begun_s = search.elapsed_s
     layout = Layout.of(search, search.choices, capacities(search.problem)).tight()
-    search.build_s += time.monotonic() - begun_s
+    search.build_s += search.elapsed_s - begun_s
     cuts = Cuts(layout, search)
     if search.step:
         _with_steps(search, layout, cuts)
@@ -177,9 +177,11 @@ def _without_steps(search: Search, layout: Layout, cuts: Cuts) -> None:
         for run, effort in enumerate(EFFORTS):
             if search.done or not search.left_s:
                 return
-            begun_s = time.monotonic()
-            anneal_value(search, layout, cuts.best, min(effort, fits), search.seed * 100 + run)
-            fits = effort * search.left_s / max(time.monotonic() - begun_s, 1e-3)
+            begun_s, length = search.elapsed_s, min(effort, fits)
+            if length < effort:
+                search.cut(TIME)
+            anneal_value(search, layout, cuts.best, length, search.seed * 100 + run)
+            fits = effort * search.left_s / max(search.elapsed_s - begun_s, 1e-3)
     few = len(layout.runs) <= FEW_TASKS
     if not search.done and search.left_s and (few or not search.kept):
         settle(search, layout, cuts.best, search.score.value + EPSILON)

@@ -32,6 +32,9 @@ GROUPS = 16
 ROUNDS = 40
 """Most rounds with a price for each device; those with a price for each resource come before."""
 
+ROUND_STEPS = 20
+"""Steps of work that a round counts as, for each choice."""
+
 BOX = 1.5
 """Factor by which a device's price may change from the best in one round."""
 
@@ -153,6 +156,7 @@ class Cuts:
             unit, lowest = master.lowest(self.best, self.search.left_s)
             if self.best.bound - lowest < CLOSE * step or not self.search.left_s:
                 break
+            self.search.steps += ROUND_STEPS * len(self.layout.device)
             self.add(appraise(self.layout, unit, self.search.move_price))
             master.add(*self.planes[-1])
             yield self.best.bound

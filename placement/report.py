@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
 from .comparison import Run, bound_text, summary
+from .explain import Explanation
 
 HEADS = ("algorithm", "latency", "tasks %", "of best %", "avg ms", "gap %", "optimal", "s")
 LEGEND = {
@@ -22,10 +24,10 @@ LEGEND = {
 """What the columns mean."""
 
 
-def document(runs: Sequence[Run]) -> dict[str, Any]:
+def document(runs: Sequence[Run], explained: Sequence[Explanation] = ()) -> dict[str, Any]:
     """Return the JSON output: rows, means over repeats, and the placement of the last row; no bound is null.
 
-    Rows say which problem they are of where there is more than one.
+    Rows say which problem they are of where there is more than one. What was to be explained is of the last row.
     """
     several = len({run.instance for run in runs}) > 1
     rows = []
@@ -34,7 +36,12 @@ def document(runs: Sequence[Run]) -> dict[str, Any]:
         if several and run.instance:
             which = {name: getattr(run.instance, name) for name in ("topology", "load", "seed")}
         rows.append(_finite({**which, **run.row}))
-    return {"rows": rows, "means": [_finite(row) for row in summary(runs)], "placement": runs[-1].placement.to_json()}
+    return {
+        "rows": rows,
+        "means": [_finite(row) for row in summary(runs)],
+        "placement": runs[-1].placement.to_json(),
+        "explained": [each.to_json() for each in explained],
+    }
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:
@@ -84,6 +91,14 @@ def _interval(row: dict[str, Any], column: str, scale: float) -> str:
     value, half = scale * row[column], row[f"{column}_95"]
     digits = 1 if value == 0 or value >= 10 else 2 if value >= 1 else 3
     return f"{value:.{digits}f}" + ("" if half is None else f" ± {scale * half:.{digits}f}")
+
+
+def explanations(explained: Sequence[Explanation], width: int) -> Iterator[str]:
+    """Yield the lines that explain tasks, at most so wide; what goes on hangs below."""
+    for each in explained:
+        for line in str(each).splitlines():
+            indent = len(line) - len(line.lstrip())
+            yield from textwrap.wrap(line, width, subsequent_indent=" " * (indent + 4), break_on_hyphens=False)
 
 
 def moves(run: Run) -> Iterator[str]:

@@ -42,7 +42,8 @@ class Placement:
     placed for tasks that do not run (only MAM does). `value` is the weight of the tasks that run, less the
     price of moves; `bound` an upper bound on it for any placement, None where the algorithm gives none.
     `moves_proved`: no placement of that value moves fewer modules; `latency_proved`: among those, none has
-    less total latency. `proved_s`: after how many seconds the value was proved to be the most.
+    less total latency. `proved_s`: after how many seconds the value was proved to be the most. `stopped_by`: what cut
+    the search short, "time", "steps" or "interrupted"; None where it came to its end.
     """
 
     algorithm: str
@@ -56,8 +57,18 @@ class Placement:
     moves_proved: bool = False
     build_s: float = 0.0
     solve_s: float = 0.0
-    interrupted: bool = False
+    stopped_by: str | None = None
     proved_s: float | None = None
+
+    @property
+    def proved(self) -> bool:
+        """Whether the value is proved to be the most (or that nothing fits), and no limit has cut the search short."""
+        return self.status in (OPTIMAL, NOTHING) and self.stopped_by is None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the user has ended the search."""
+        return self.stopped_by == "interrupted"
 
     @property
     def gap(self) -> float | None:
@@ -118,6 +129,8 @@ def as_row(problem: Problem, placement: Placement, max_latency_ms: float | None)
         "placed_modules": placement.placed_modules,
         "avg_latency_ms": average_latency_ms(problem, placement),
         "status": placement.status,
+        "proved": placement.proved,
+        "stopped_by": placement.stopped_by,
         "bound": placement.bound,
         "gap": placement.gap,
         "build_s": placement.build_s,

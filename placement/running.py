@@ -25,6 +25,9 @@ NEAR = (0.02, 60.0)
 CLOSE_ENOUGH = 0.1
 """Share of the slack at which the program stops looking for more."""
 
+KEPT_GAP = 1e-4
+"""The same where tasks that run now shall go on: of all modules that do, less than one in most problems."""
+
 PATIENCE = 300
 """Checks of the solver after which it stops (solvers.py)."""
 
@@ -57,7 +60,7 @@ def choose_running(search: Search, layout: Layout, cuts: Cuts, least: float) -> 
     y = {int(t): program.add_variable(f"y_{t}", 0, 1, pulp.LpInteger) for t in open_tasks}
     _add_rows(program, slack, y, sure, layout.weight, cuts.rows, least)
     program.setObjective(_aim(search, layout, cuts, slack, y, gap))
-    answer = solve(program, search, patience=PATIENCE, gap=CLOSE_ENOUGH)  # 3.
+    answer = solve(program, search, patience=PATIENCE, gap=KEPT_GAP if search.kept else CLOSE_ENOUGH)  # 3.
     impossible = answer.proved and not answer.found
     if answer.found and slack.varValue >= -EPSILON:
         chosen = [t for t, v in y.items() if v.varValue > 0.5]

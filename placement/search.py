@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -27,6 +27,12 @@ Kept = Mapping[int, Mapping[int, int]]
 """Where the modules of tasks run now, by position: task -> module -> device, -1 for a device that is gone."""
 
 EPSILON = 1e-6
+
+STEPS = 30_000_000
+"""Steps that a search makes at most where nobody says otherwise: a minute or so on problems that are not proved."""
+
+INTERRUPTED, TIME, EFFORT = "interrupted", "time", "steps"
+"""What can end a search before it has come to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,9 @@ class Search:
     """One search.
 
     `kept` is the placement to stay close to; `move_price` is the weight that a move costs, and 0 makes few
-    moves the second aim.
+    moves the second aim. There are two limits: a number of steps of work, which ends equal searches at the same point
+    on every machine, and seconds, which do not. Seconds in which kernels are compiled or loaded (`loading_s`) do not
+    count. `stopped_by` says which limit has cut the search short.
     """
 
     problem: Problem
@@ -60,12 +68,15 @@ class Search:
     solver: str = "highs"
     kept: Kept = field(default_factory=dict)
     move_price: float = 0.0
+    max_steps: float = math.inf
+    loading_s: Callable[[], float] = lambda: 0.0
+    steps: float = 0.0
+    stopped_by: str | None = None
     chosen: Chosen = field(default_factory=dict)
     partial: dict[int, dict[int, int]] = field(default_factory=dict)
     bound: float = math.inf
     moves_proved: bool = False
     latency_proved: bool = False
-    interrupted: bool = False
     build_s: float = 0.0
     proved_s: float | None = None
     steps_a_second: float = 1e6
@@ -91,11 +102,49 @@ class Search:
         return self.move_price * sum(len(before) for before in self.kept.values())
 
     @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start, without those in which code was loaded."""
+        return time.monotonic() - self.started_s - self.loading_s()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the user has ended the search."""
+        return self.stopped_by == INTERRUPTED
+
+    @property
     def left_s(self) -> float:
-        """Seconds that are left of the time limit; 0 once the user has interrupted."""
+        """Seconds that are left of the time limit; 0 once a limit is reached, or the user has interrupted."""
         if self.interrupted:
             return 0.0
-        return max(0.0, self.time_limit_s - (time.monotonic() - self.started_s))
+        if self.steps >= self.max_steps:
+            self.cut(EFFORT)
+            return 0.0
+        left = self.time_limit_s - self.elapsed_s
+        if left <= 0:
+            self.cut(TIME)
+        return max(0.0, left)
+
+    @property
+    def left_steps(self) -> float:
+        """Steps that are left."""
+        return max(0.0, self.max_steps - self.steps)
+
+    def cut(self, by: str) -> None:
+        """Note that a limit, or the user, has cut the search short; a limit of time outweighs one of steps."""
+        if not self.interrupted and (by != EFFORT or self.stopped_by is None):
+            self.stopped_by = by
+
+    def allowed(self, wanted: int, a_second: float, least: int = 0) -> int:
+        """Return how many of the wanted steps of local search the limits allow, at this speed; they count as made.
+
+        `least` are allowed whatever is left.
+        """
+        by_time = a_second * max(0.0, self.time_limit_s - self.elapsed_s)
+        granted = int(min(wanted, max(least, min(by_time, self.left_steps))))
+        if granted < wanted:
+            self.cut(TIME if by_time < self.left_steps else EFFORT)
+        self.steps += granted
+        return granted
 
     @property
     def done(self) -> bool:
@@ -124,7 +173,7 @@ class Search:
 
     def _note_proof(self) -> None:
         if self.done and self.proved_s is None:
-            self.proved_s = time.monotonic() - self.started_s
+            self.proved_s = self.elapsed_s
 
 
 def weight_step(weights: Sequence[float]) -> float:

@@ -20,12 +20,18 @@ import numpy as np
 import pulp
 
 from ..errors import PlacementError
-from .search import Search
+from .search import EFFORT, INTERRUPTED, TIME, Search
 
 SOLVERS = ("highs", "cbc")
 POLL_S = 0.05
 SHORTEST_S = 0.05
 """A solver with less time than this is not started."""
+
+OBJECTIVE_SLACK = 1e-6
+"""Relative difference that rounding may make between an objective as stated and as its solution has it."""
+
+CHECK_STEPS, NODE_STEPS = 30_000, 10_000
+"""Steps of work that one of HiGHS's checks whether to go on counts as, and a node of CBC's tree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,7 @@ class _Highs(pulp.HiGHS):
         self.start = start
         self.patience = patience
         self.checks = 0
-        self.interrupted = False
+        self.impatient = self.interrupted = False
 
     def buildSolverModel(self, lp: pulp.LpProblem) -> None:
         variables, rows = lp.variables(), list(lp._constraints.values())
@@ -102,6 +108,7 @@ class _Highs(pulp.HiGHS):
     def _check(self, event: Any) -> None:
         self.checks += 1
         if self.patience is not None and self.checks > self.patience:
+            self.impatient = True
             event.interrupt()
 
 
@@ -123,6 +130,7 @@ def solve(
     the best by no more than this share counts as proved. Raises PlacementError for a solver that is not there.
     """
     if search.left_s < SHORTEST_S:
+        search.cut(TIME)
         return Answer(False, False, math.inf if model.sense == pulp.LpMaximize else -math.inf)
     if search.solver == "highs":
         return _solve_highs(model, search, start, relaxed, patience, gap)
@@ -141,9 +149,10 @@ def _solve_highs(
 ) -> Answer:
     if not pulp.HiGHS(msg=False).available():
         raise PlacementError("the solver HiGHS is not installed; pip install highspy, or use --solver cbc")
+    allowed = _patience(search, patience, CHECK_STEPS)
     solver = _Highs(
         None if relaxed else start,
-        patience,
+        allowed,
         msg=False,
         mip=not relaxed,
         threads=1,
@@ -153,9 +162,16 @@ def _solve_highs(
         random_seed=search.seed % 2**31,
     )
     model.solve(solver)
-    search.interrupted |= solver.interrupted
+    search.steps += solver.checks * CHECK_STEPS
+    _note_limit(search, solver.interrupted, solver.impatient and allowed != patience)
+    if model.solverModel.getModelStatus().name == "kTimeLimit":
+        search.cut(TIME)
     info = model.solverModel.getInfo()
     sign = -1.0 if model.sense == pulp.LpMaximize else 1.0
+    if not relaxed and info.primal_solution_status == 2 and not _is_worth(model, sign * info.objective_function_value):
+        if start is not None:
+            return _solve_highs(model, search, None, relaxed, patience, gap)
+        return Answer(True, False, -sign * math.inf)
     infeasible = model.sol_status == pulp.LpSolutionInfeasible
     proved = model.sol_status == pulp.LpSolutionOptimal
     found = info.primal_solution_status == 2 and not infeasible
@@ -163,6 +179,30 @@ def _solve_highs(
     if relaxed and not proved:
         bound = -sign * math.inf
     return Answer(found, proved or infeasible, bound)
+
+
+def _is_worth(model: pulp.LpProblem, stated: float) -> bool:
+    """Tell whether the variables' values have the objective that the solver states.
+
+    HiGHS 1.16 may state the best objective and hand out the start solution, where presolve has solved a whole program.
+    """
+    value = pulp.value(model.objective)
+    return value is None or abs(float(value) - stated) <= OBJECTIVE_SLACK * max(1.0, abs(stated))
+
+
+def _patience(search: Search, patience: int | None, each: int) -> int | None:
+    """Return the patience of a solver, at most what the search has steps for, where a check or a node counts `each`."""
+    if math.isinf(search.max_steps):
+        return patience
+    left = int(search.left_steps // each)
+    return left if patience is None else min(patience, left)
+
+
+def _note_limit(search: Search, interrupted: bool, out_of_steps: bool) -> None:
+    if interrupted:
+        search.cut(INTERRUPTED)
+    elif out_of_steps:
+        search.cut(EFFORT)
 
 
 class _Cbc(pulp.PULP_CBC_CMD):
@@ -226,6 +266,7 @@ def _solve_cbc(
     patience: int | None,
     gap: float,
 ) -> Answer:
+    allowed = _patience(search, patience, NODE_STEPS)
     with tempfile.TemporaryDirectory(prefix="mozart-cbc-") as folder:
         solver = _Cbc(
             Path(folder),
@@ -235,13 +276,16 @@ def _solve_cbc(
             gapAbs=1e-7,
             timeLimit=None if math.isinf(search.left_s) else search.left_s,
             timeMode="elapsed",
-            options=[f"randomSeed {search.seed % 2**31}"] + [f"maxNodes {patience}"] * (patience is not None),
+            options=[f"randomSeed {search.seed % 2**31}"] + [f"maxNodes {allowed}"] * (allowed is not None),
         )
         if start is not None:
             for variable in model.variables():
                 variable.varValue = start.get(variable.name, 0.0)
         model.solve(solver)
-    search.interrupted |= solver.interrupted
+    search.steps += NODE_STEPS * _nodes(solver.log)
+    _note_limit(search, solver.interrupted, allowed != patience and "Result - Stopped on node limit" in solver.log)
+    if "Result - Stopped on time limit" in solver.log:
+        search.cut(TIME)
     infeasible = model.sol_status == pulp.LpSolutionInfeasible
     proved = model.sol_status == pulp.LpSolutionOptimal
     found = proved or model.sol_status == pulp.LpSolutionIntegerFeasible or _stopped_with_solution(solver.log)
@@ -251,6 +295,12 @@ def _solve_cbc(
 def _stopped_with_solution(log: str) -> bool:
     """Tell whether CBC was interrupted and had a solution: PuLP knows no word for that."""
     return "ctrl-c" in log and re.search(r"^Objective value:", log, re.MULTILINE) is not None
+
+
+def _nodes(log: str) -> int:
+    """Return how many nodes of its tree CBC says that it has seen."""
+    stated = re.findall(r"^Enumerated nodes:\s+(\d+)", log, re.MULTILINE)
+    return int(stated[-1]) if stated else 0
 
 
 def _cbc_bound(model: pulp.LpProblem, log: str, proved: bool) -> float:

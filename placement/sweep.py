@@ -20,8 +20,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
 from .._version import __version__
 from ..errors import PlacementError
 from ..folders import make_folder
@@ -29,11 +27,10 @@ from ..topologies.json_file import from_json, to_json
 from ..topologies.topology import Topology
 from .algorithms import ALGORITHMS, place
 from .comparison import Run, search_seed
-from .generated import Instance, generate
+from .generated import Instance
 from .result import Placement, as_row
 
 FILE = "cells.jsonl"
-LOADING_TASKS, LOADING_LIMIT_S, LOADING_RUNS = 40, 0.5, 4
 LABEL = 12
 """Hexadecimal digits of the label of a network."""
 
@@ -52,6 +49,7 @@ class Cell:
     time_limit_s: float | None
     seed: int
     version: str = __version__
+    max_steps: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the cell as plain values, which `from_json` reads back."""
@@ -84,6 +82,7 @@ def plan(
     time_limit_s: float,
     seed: int = 1,
     solver: str = "highs",
+    max_steps: float = math.inf,
 ) -> Sweep:
     """Return the sweep of all algorithms and bounds on all instances; `topologies` by the text that names them.
 
@@ -105,6 +104,7 @@ def plan(
             solver,
             limit_s,
             search_seed(seed, instance),
+            max_steps=None if math.isinf(max_steps) else max_steps,
         )
         for instance in instances
         for bound in bounds
@@ -121,7 +121,6 @@ def run_cell(cell: Cell, network: str) -> Line:
         )
     problem = cell.instance.problem(_topology(network))
     bound = math.inf if cell.max_latency_ms is None else cell.max_latency_ms
-    _load_code(cell.algorithm, cell.solver)
     found = place(
         problem,
         cell.algorithm,
@@ -129,6 +128,7 @@ def run_cell(cell: Cell, network: str) -> Line:
         time_limit_s=math.inf if cell.time_limit_s is None else cell.time_limit_s,
         seed=cell.seed,
         solver=cell.solver,
+        max_steps=math.inf if cell.max_steps is None else cell.max_steps,
     )
     if found.interrupted:
         raise KeyboardInterrupt  # a placement that was cut short is no result of the cell
@@ -139,23 +139,6 @@ def run_cell(cell: Cell, network: str) -> Line:
 @lru_cache(maxsize=4)
 def _topology(network: str) -> Topology:
     return from_json(network)
-
-
-@lru_cache
-def _load_code(algorithm: str, solver: str) -> None:
-    """Run an algorithm on a small problem, so that loading and compiling its code counts in no run's time.
-
-    A run that ends late has compiled a part, and had no time left to reach the next one: so it is run again.
-    """
-    switches = [f"s{i}" for i in range(1, 13)]
-    latency = np.abs(np.subtract.outer(np.arange(13.0), np.arange(13.0)))
-    problem = generate(["h1"], switches, latency, tasks=LOADING_TASKS, load=0.6)
-    for _ in range(LOADING_RUNS):
-        found = place(problem, algorithm, time_limit_s=LOADING_LIMIT_S, solver=solver)
-        if found.interrupted:
-            raise KeyboardInterrupt
-        if found.build_s + found.solve_s < 2 * LOADING_LIMIT_S:
-            break
 
 
 Runner = Callable[[Sequence[tuple[Cell, str]]], Generator[Line, None, None]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..topologies.topology import Link
 from .routes import Routes
 from .streams import Streams
 
@@ -26,23 +25,10 @@ class LinkLoads:
 
         A trace that takes no time has no rate: all loads are 0.
         """
-        one_way = self.one_way_mbps(duration_s)
-        return {link.name: sum(one_way[name] for name in one_ways(link)) for link in self.routes.topology.links}
-
-    def one_way_mbps(self, duration_s: float) -> dict[str, float]:
-        """Return the mean load of each direction of each link in Mbit/s, by its name (`one_ways`)."""
         links = self.routes.topology.links
-        names = [one_ways(link) for link in links]
-        loads = {name: 0.0 for both in names for name in both}
+        loads = [0.0] * len(links)
         for route, carried in zip(self.routes.all, self.bytes, strict=True):
             if carried and duration_s > 0:
                 for hop in range(len(route.devices) - 1):
-                    number = self.routes.link_at(route, hop)
-                    back = route.devices[hop] != links[number].a
-                    loads[names[number][back]] += carried * 8 / 1e6 / duration_s
-        return loads
-
-
-def one_ways(link: Link) -> tuple[str, str]:
-    """Return the names of a link's two directions: 's3>s6' and 's6>s3', 's3>s6.2' and so on."""
-    return link.name.replace("-", ">", 1), link.reversed.name.replace("-", ">", 1)
+                    loads[self.routes.link_at(route, hop)] += carried * 8 / 1e6 / duration_s
+        return {link.name: load for link, load in zip(links, loads, strict=True)}

@@ -13,12 +13,12 @@ from ..errors import PlacementError, SpecError
 from ..placement.algorithms import DEFAULT, place
 from ..placement.problem import Problem
 from ..placement.result import OPTIMAL, Placement
+from ..placement.search import STEPS
 from ..placement.spec_problem import place_of, problem_from_spec
 from ..tasks import Spec
 from ..topologies.roles import Role
 from ..topologies.topology import Topology
 
-TIME_LIMIT_S = 60.0
 LARGEST_SEED = 2**31
 
 
@@ -36,7 +36,8 @@ class Placed:
 def place_tasks(spec: Spec, topology: Topology, algorithm: str = DEFAULT) -> Placed:
     """Place the tasks of a task file with an algorithm of `placement.algorithms`.
 
-    Where no module has a choice and all tasks fit there is one best placement, and the default algorithm is not asked.
+    The search ends after a number of steps and not of seconds, so the answer is the same on every machine. Where no
+    module has a choice and all tasks fit there is one best placement, and the default algorithm is not asked.
     Raises PlacementError for an unknown algorithm, and SpecError for devices and roles that the paths do not have.
     """
     try:
@@ -46,7 +47,7 @@ def place_tasks(spec: Spec, topology: Topology, algorithm: str = DEFAULT) -> Pla
     found = _without_choice(problem) if algorithm == DEFAULT else None
     status = OPTIMAL
     if found is None:
-        found = place(problem, algorithm, time_limit_s=TIME_LIMIT_S, seed=spec.seed % LARGEST_SEED)
+        found = place(problem, algorithm, max_steps=STEPS, seed=spec.seed % LARGEST_SEED)
         status = found.status
     return Placed(
         algorithm,

@@ -28,7 +28,6 @@ class PortScan(Selector):
 
     event = "port-scan"
     default_key = "src"
-    measured = ("distinct (destination, port) pairs tried within the window, as many as are remembered", "pairs")
     parameters: ClassVar = {
         "ports": Field(list[int], "destination ports that are watched", (22, 23, 445, 3389), minimum=0, maximum=65535),
         "threshold": Field(int, "distinct (destination, port) pairs tried", 10, minimum=1, maximum=4096, unit="pairs"),
@@ -51,22 +50,15 @@ class PortScan(Selector):
         return self.watched[seen.packets.dst_port] & has_ports & ~seen.lost
 
     def detect(
-        self,
-        seen: Sightings,
-        row: NDArray[np.int64],
-        fresh: NDArray[np.bool_],
-        true: NDArray[np.bool_],
-        value: NDArray[np.float64],
+        self, seen: Sightings, row: NDArray[np.int64], fresh: NDArray[np.bool_], true: NDArray[np.bool_]
     ) -> None:
         """Remember the pair of each packet and count those within the window."""
         concerned = np.flatnonzero(row >= 0)
         packets = seen.packets[concerned]
         pair = seen.flow_hash.keys(packets, "dst") ^ packets.dst_port.astype(np.uint64) * PORT_SALT
-        tried = np.zeros(len(concerned), np.int64)
+        found = np.zeros(len(concerned), np.bool_)
         distinct_pairs(
             row[concerned], fresh[concerned], pair, packets.time_ns,
-            self.pairs, self.tried_ns, np.int64(round(self.window_s * 1e9)), tried,
+            self.pairs, self.tried_ns, np.int64(round(self.window_s * 1e9)), found,
         )  # fmt: skip
-        true[concerned] = tried >= self.threshold
-        scans = np.flatnonzero(true)
-        value[scans] = tried[tried >= self.threshold]
+        true[concerned] = found

@@ -31,7 +31,6 @@ class SynFlood(Selector):
 
     event = "syn-flood"
     default_key = "dst"
-    measured = ("unexplained SYNs in the last second", "SYN/s")
     parameters: ClassVar = {
         "threshold": Field(int, "unexplained SYNs in a second", 100, minimum=1, maximum=10**9, unit="SYN/s"),
     }
@@ -51,12 +50,7 @@ class SynFlood(Selector):
         return (seen.packets.protocol == TCP) & ~seen.lost & one_of_them
 
     def detect(
-        self,
-        seen: Sightings,
-        row: NDArray[np.int64],
-        fresh: NDArray[np.bool_],
-        true: NDArray[np.bool_],
-        value: NDArray[np.float64],
+        self, seen: Sightings, row: NDArray[np.int64], fresh: NDArray[np.bool_], true: NDArray[np.bool_]
     ) -> None:
         """Count SYNs and completed handshakes."""
         amount = np.zeros(len(row), np.int64)
@@ -67,5 +61,3 @@ class SynFlood(Selector):
         sums = np.zeros(len(row), np.int64)
         window_sums(row, fresh, seen.packets.time_ns, amount, self.bins, self.latest, int(1e9) // BINS, sums)
         true |= (row >= 0) & is_syn & (sums >= self.threshold)
-        flooded = np.flatnonzero(true)
-        value[flooded] = sums[flooded]

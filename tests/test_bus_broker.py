@@ -15,13 +15,13 @@ from mozart.bus.access import BrokerAccess
 from mozart.bus.client import BusClient
 from mozart.bus.spool import Spool
 from mozart.errors import BusError, LiveError
-from mozart.live.broker import Broker
+from mozart.live.broker import Broker, mosquitto
 from mozart.live.operator import Operator
 from mozart.live.ports import free_port, holder
 from mozart.live.waiting import until
-from mozart.tests.needs import needs
 
-pytestmark = needs("paho", "mosquitto")
+pytest.importorskip("paho.mqtt", reason="paho-mqtt is not installed (scripts/setup live)")
+pytestmark = pytest.mark.skipif(mosquitto() is None, reason="mosquitto is not installed (scripts/setup live, as root)")
 
 DEADLINE_S = 20.0
 

@@ -34,7 +34,11 @@ REFUSED = [
     (("--generate", "size=3"), "unknown 'size'"),
     ((*GENERATE, "--topo", "nowhere"), "no topology 'nowhere'"),
     ((*GENERATE, "--latency", "nan"), "bounds must be 0 or more"),
-    ((*GENERATE, "--time-limit", "nan"), "--time-limit must be above 0"),
+    ((*GENERATE, "--time-limit", "0"), "--time-limit must be above 0"),
+    ((*GENERATE, "--steps", "0"), "--steps must be 1 or more"),
+    (("--generate", "tasks=100000000"), "tasks=100,000,000: tasks must be at most 200,000"),
+    (("--generate", "load=1e300"), "load must be at most 1,000,000"),
+    ((*GENERATE, "--repeat", "1000000000"), "1,000,000,000 problems; 100,000 are allowed"),
     ((*GENERATE, "--seed", "-1"), "--seed must be 0 or more"),
     ((*GENERATE, "--jobs", "0"), "--jobs must be 1 or more"),
     ((*GENERATE, "--jobs", "2", "--lost", "s1"), "--keep and --lost are for one problem after another"),
@@ -141,7 +145,7 @@ def test_a_problem_file_without_a_topology_gets_bars(tmp_path: Path, capsys: pyt
 def test_short_latencies_are_told_with_more_digits() -> None:
     runs = [run for run in runs_of((5,)) if run.row["max_latency_ms"] == 80.0]
     row: dict[str, Any] = {**runs[0].row, "avg_latency_ms": 0.1234}
-    (_, line) = tables([Run(row, runs[0].placement, runs[0].instance)])
+    (_, line, *_) = tables([Run(row, runs[0].placement, runs[0].instance)])
     assert " 0.123 " in line
     assert summary(runs)[0]["relative_share"] is not None
 
@@ -188,3 +192,36 @@ def test_what_cannot_be_placed_or_explained_is_refused_first(
     shown = capsys.readouterr()
     assert message in shown.err
     assert shown.out == ""
+
+
+def test_a_task_with_many_modules_is_explained_in_few_short_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "tasks.yaml"
+    path.write_text(CROWDED)
+    explain = ["place", str(path), "--explain", "lossy", "--explain", "scanners"]
+    assert main(explain) == 0
+    told = capsys.readouterr().out
+    assert "scanners: runs\n  selector on s1 to s12\n  monitor on s1 to s12\n" in told
+    assert "lossy: capacity: memory of s1 to s12," in told
+    assert "it would run with 548 more entries of memory on each of s1 to s12" in told
+    assert max(map(len, told.splitlines())) <= 120
+    assert main([*explain, "--json"]) == 0
+    lossy, scanners = json.loads(capsys.readouterr().out)["explained"]
+    assert (lossy["runs"], len(lossy["together"])) == (False, 12)
+    assert lossy["together"][0] == {"device": "s1", "resource": "memory_entries", "more": 548.0}
+    assert scanners["runs"] and scanners["modules"]["monitor-s3"] == "s3"
+
+
+CROWDED = """
+topology: {name: b4}
+traffic: {synthetic: caida-like, duration_s: 0.5, packets_per_s: 2000}
+resources: {switch_memory_entries: 1500}
+tasks:
+  - name: lossy
+    selector: {event: loss, at: source-host}
+    monitor: {measure: volume, at: path-switches, memory_entries: 1024}
+  - name: scanners
+    selector: {event: syn-flood, at: egress-switch}
+    monitor: {measure: volume, at: ingress-switch, memory_entries: 1024}
+"""

@@ -118,7 +118,7 @@ EXPLAINED = [
     (task("x", bound=5.0), "latency: no candidates are within 5 ms", "a latency bound of 10 ms"),
     (task("x", entries=25.0), "capacity: memory of s", "15 more entries of memory on s"),
     (task("x", monitors=()), "module mon has no candidate device", ""),
-    (task("x", entries=1.0), "runs: sel on h1", ""),
+    (task("x", entries=1.0), "runs\n  sel on h1", ""),
 ]
 
 
@@ -204,7 +204,7 @@ def test_the_command_writes_the_documented_json(capsys, tmp_path):
     written = json.loads(capsys.readouterr().out)
     assert list(written["rows"][0]) == [
         "algorithm", "max_latency_ms", "tasks", "placed_tasks", "placed_share", "placed_modules", "avg_latency_ms",
-        "status", "bound", "gap", "build_s", "solve_s", "moved_modules",
+        "status", "proved", "stopped_by", "bound", "gap", "build_s", "solve_s", "moved_modules",
     ]  # fmt: skip
     assert written["rows"][0]["max_latency_ms"] is None
     path = tmp_path / "kept.json"

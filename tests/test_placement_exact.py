@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from mozart.placement.algorithms import ALGORITHMS, place
 from mozart.placement.problem import Device, Module, Problem, Task
@@ -97,6 +97,7 @@ def test_two_selectors_of_one_monitor_both_count_in_the_latency(algorithm):
 @pytest.mark.parametrize("algorithm", EXACT)
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 10**6))
+@example(seed=108)  # HiGHS 1.16 hands out the start solution for the best
 def test_exact_algorithms_equal_brute_force_in_both_aims(algorithm, seed):
     problem = small_problem(seed)
     weight, latency = brute_force(problem)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..descriptors import own_path
 from ..errors import SpecError
 from .packets import BATCH_PACKETS
 
@@ -57,7 +58,7 @@ def check_output(path: str, force: bool) -> None:
         raise SpecError("OUT is an empty name; name a file to write, such as out.pcap")
     if path != "-":
         try:
-            _check_place(path, Path(path), force)
+            _check_place(path, own_path(path), force)
         except OSError as error:
             raise SpecError(f"{path}: cannot be written: {error.strerror}") from error
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, cast
 
+from ..descriptors import own_path
 from ..errors import TraceError
 
 GZIP_LEVEL, ZSTD_LEVEL, XZ_LEVEL = 1, 1, 1
@@ -113,12 +114,13 @@ class OutputFile:
 
 def is_special(path: Path) -> bool:
     """Say whether something is there that is no regular file."""
-    return path.exists() and not path.is_file()
+    there = own_path(path)
+    return there.exists() and not there.is_file()
 
 
 def final_path(path: str | Path) -> Path:
     """Return where a file is to stand: links are followed, but to no pipe, which has no name behind them."""
-    named = Path(path)
+    named = own_path(path)
     return named if is_special(named) else named.resolve()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..errors import SpecError
+from ..fields import finite
 from .formats import check_output, open_trace
 from .rewrite import add_output_arguments, rewrite
 
@@ -22,15 +23,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLES
     add_output_arguments(parser)
-    parser.add_argument("--start", type=float, metavar="S", help="first second to take (0 is the first packet)")
-    parser.add_argument("--end", type=float, metavar="S", help="second to end before")
+    parser.add_argument("--start", type=finite, metavar="S", help="first second to take (0 is the first packet)")
+    parser.add_argument("--end", type=finite, metavar="S", help="second to end before")
     parser.add_argument(
         "--packets",
         metavar="A:B",
         help="instead of times: packets A (from 0) to before B; either may be left out",
     )
     parser.add_argument(
-        "--stretch", type=float, default=1.0, metavar="F", help="multiply the gaps between packets by F"
+        "--stretch", type=finite, default=1.0, metavar="F", help="multiply the gaps between packets by F"
     )
 
 

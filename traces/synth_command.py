@@ -6,11 +6,13 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import SpecError
+from ..fields import finite
 from .formats import check_output, open_writer
 from .output import is_special
 from .synth_options import SynthOptions
@@ -39,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="instead of OUT: measure a minute of the traffic, without injected events, beside published figures",
     )
     parser.add_argument("--json", action="store_true", help="write the calibration as JSON")
-    kinds = {"int": int, "float": float, "str": str}
+    kinds: dict[str, Callable[[str], Any]] = {"int": int, "float": finite, "str": str}
     for f in fields(SynthOptions):
         parser.add_argument(
             f"--{f.name.replace('_', '-')}",
