@@ -40,11 +40,11 @@ def run(args: argparse.Namespace) -> int:
     spec = load(args.spec)
     topology = network_of(spec)
     placed = place_tasks(spec, topology)
-    routes = Routes(topology, spec.topology.ecmp)
+    routes = Routes(topology, spec.topology.ecmp, lossy=())
     running = {
         task.name: Channels(task, routes, *placed.at[task.name]) for task in spec.tasks if task.name in placed.at
     }
-    codes = codes_of(spec, list(running.values()), routes)
+    codes = codes_of(spec, list(running.values()))
     not_live = _refused_live(spec, codes)
     if args.json:
         print(json.dumps(_document(spec, placed, running, codes, not_live), indent=2))

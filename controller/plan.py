@@ -69,7 +69,7 @@ def make_plan(
             f"{topology.name} keeps parallel links apart, and switches forward by neighbour: say parallel=join"
         )
     working, cut_off = without_links(topology, down)  # 1
-    routes = Routes(working, spec.topology.ecmp)
+    routes = Routes(working, spec.topology.ecmp, lossy=())
     paths = paths_of(routes)  # 2
     placed, refused = place_tasks(spec, routes, cut_off, keep, time_limit_s)  # 3
     tasks = [heard(each, MODES[mode]) for each in placed]

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from ..replay.channels import NOWHERE, Channels, Lists
+from ..replay.channels import NOWHERE, Channels
 from ..replay.routes import Route, Routes
+from ..topologies.lists import Lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def _reach(channels: Channels, number: int, route: Route) -> Reach:
     selector = _device(channels, int(channels.where[number]))
     tagger = _device(channels, int(channels.reverse_where[number]))
     crossed = _named(channels, channels.crossed, number)
-    reached = dict(zip(crossed, _items(channels.reached, number), strict=True))
+    reached = dict(zip(crossed, channels.reached[number].tolist(), strict=True))
     by_tag = tuple(m for m in crossed if reached[m] and m != end)
     told = [m for m in crossed if m == end or (m == source and not reached[m])]
     by_reverse = tuple(m for m in _named(channels, channels.reverse_reached, number) if m != end)
@@ -72,8 +71,4 @@ def _device(channels: Channels, where: int) -> str | None:
 
 
 def _named(channels: Channels, lists: Lists, number: int) -> tuple[str, ...]:
-    return tuple(channels.monitors[m] for m in _items(lists, number))
-
-
-def _items(lists: Lists, number: int) -> np.ndarray:
-    return lists.items[lists.start[number] : lists.start[number + 1]]
+    return tuple(channels.monitors[m] for m in lists[number].tolist())

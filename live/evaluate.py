@@ -366,7 +366,7 @@ class Evaluator:
     def _taken(self) -> Taken:
         """The paths that flows took: the switches' choice among equal ones is not the replay's."""
         topology = spec_as_planned(self.plan).topology
-        routes = Routes(load_topology(topology.name, **topology.options), topology.ecmp)
+        routes = Routes(load_topology(topology.name, **topology.options), topology.ecmp, ())
         return paths_taken(routes, self.plan.switches, self.observations)
 
     def _as_late(self, task: Task) -> Task:

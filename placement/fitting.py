@@ -66,28 +66,30 @@ def fit(room: Room, task: int, choices: Choices, order: Order) -> Configuration 
     close = room.close(task)
     selects = [module.role == "selector" for module in modules]
     taken: dict[int, int] = {}
+    waiting = sorted(range(len(modules)), key=lambda m: (not selects[m], len(choices[m])))  # fewest choices first
+    trying = [iter(order(task, waiting[0], choices[waiting[0]]))] if waiting else []
     tries = 0
-
-    def place(waiting: list[int]) -> bool:
-        nonlocal tries
-        if not waiting:
-            return True
-        module, rest = waiting[0], waiting[1:]
-        for device in order(task, module, choices[module]):
+    # no recursion: a task may have a module on each of thousands of devices
+    while trying:
+        module = waiting[len(trying) - 1]
+        if module in taken:  # what came behind it found no place
+            room.put(task, module, taken.pop(module), -1.0)
+        for device in trying[-1]:
             tries += 1
             if tries > MOST_TRIES:
-                return False
+                break
             if room.holds(task, module, device) and close_to_all(taken, selects, close, module, device):
                 taken[module] = device
                 room.put(task, module, device)
-                if place(rest):
-                    return True
-                room.put(task, module, device, -1.0)
-                del taken[module]
-        return False
-
-    fewest_first = sorted(range(len(modules)), key=lambda m: (not selects[m], len(choices[m])))
-    return tuple(taken[m] for m in range(len(modules))) if place(fewest_first) else None
+                break
+        if module not in taken:
+            trying.pop()
+        elif len(taken) == len(waiting):
+            break
+        else:
+            following = waiting[len(trying)]
+            trying.append(iter(order(task, following, choices[following])))
+    return tuple(taken[m] for m in range(len(modules))) if len(taken) == len(modules) else None
 
 
 def close_to_all(

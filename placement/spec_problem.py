@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import permutations
+from dataclasses import dataclass
+from functools import cache
+from typing import Protocol
+
+import numpy as np
 
 from ..errors import PlacementError
 from ..tasks import MonitorSpec, SelectorSpec, Spec
 from ..tasks import Task as TaskSpec
+from ..topologies.host_paths import host_paths
 from ..topologies.roles import Role, RoutedPath, beside_path, on_path, routed_paths
 from ..topologies.topology import Topology, first_of
 from .problem import Device, Module, Problem, Task
@@ -56,27 +60,44 @@ def place_of(task: TaskSpec, placed: Mapping[str, str]) -> tuple[Role, Role]:
     return selector_at, monitor_at
 
 
+class _Where(Protocol):
+    """A topology and the paths over it: which devices have a role, and which are on any path."""
+
+    topology: Topology
+    crossed: set[str]
+
+    def devices(self, role: str) -> tuple[str, ...]:
+        """Return the devices that have a role on any of the paths, in the topology's order."""
+
+
+class _AllPaths:
+    """All paths between all hosts."""
+
+    def __init__(self, topology: Topology, ecmp: str | float) -> None:
+        self.topology = topology
+        self._paths = host_paths(topology, ecmp)
+        self.crossed = {topology.devices[i] for i in np.unique(self._paths.devices)}
+        self.devices = cache(self._paths.devices_of)
+
+
 @dataclass
-class _Where:
-    """A topology and the paths over it: which devices have a role, found once for each role."""
+class _SomePaths:
+    """The paths between some hosts."""
 
     topology: Topology
     paths: Sequence[RoutedPath]
     crossed: set[str]
-    known: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def devices(self, role: str) -> tuple[str, ...]:
-        """Return the devices that have a role on any of the paths."""
-        if role not in self.known:
-            found = {d for path in self.paths for d in (*on_path(path, role), *beside_path(path, role))}
-            self.known[role] = tuple(d for d in self.topology.devices if d in found)
-        return self.known[role]
+        found = {d for path in self.paths for d in (*on_path(path, role), *beside_path(path, role))}
+        return tuple(d for d in self.topology.devices if d in found)
 
 
 def _where(spec: Spec, topology: Topology, pairs: HostPairs | None = None) -> _Where:
-    used = list(pairs) if pairs is not None else list(permutations(topology.hosts, 2))
-    paths = [path for a, b in used for path in routed_paths(topology, a, b, spec.topology.ecmp)]
-    return _Where(topology, paths, {d for path in paths for d in path.devices})
+    if pairs is None:
+        return _AllPaths(topology, spec.topology.ecmp)
+    paths = [path for a, b in pairs for path in routed_paths(topology, a, b, spec.topology.ecmp)]
+    return _SomePaths(topology, paths, {d for path in paths for d in path.devices})
 
 
 def _task(task: TaskSpec, where: _Where) -> Task:

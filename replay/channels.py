@@ -7,42 +7,21 @@ the two devices. (MOZART, SOSR 2016, slide 30; the channel follows from the path
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SpecError
 from ..tasks import Task
-from ..topologies.roles import Role, beside_path, on_path
-from .routes import NS_PER_MS, Route, Routes
+from ..topologies.lists import Lists, starts
+from ..topologies.roles import Role
+from . import channel_kernels
+from .routes import NS_PER_MS, Routes
 
 NOWHERE = -1
 MOST_SPAN = 12
 """Of spans. With few classes the hash decides more, and it decides alike at all monitors (docs/overfull.md)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lists:
-    """A list of numbers for each route: those of route r are `items[start[r]:start[r + 1]]`."""
-
-    start: NDArray[np.int64]
-    items: NDArray[np.int32]
-
-    @classmethod
-    def of(cls, lists: Sequence[Sequence[int]]) -> Lists:
-        """Join lists."""
-        start = np.concatenate([[0], np.cumsum([len(x) for x in lists])]).astype(np.int64)
-        return cls(start, np.array([i for x in lists for i in x], np.int32))
-
-    def expand(self, routes: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return (index into `routes`, item) for every item of every route, in order."""
-        each = self.start[routes + 1] - self.start[routes]
-        which = np.repeat(np.arange(len(routes)), each)
-        within = np.arange(len(which)) - np.repeat(np.cumsum(each) - each, each)
-        return which, self.items[self.start[routes][which] + within].astype(np.int64)
 
 
 class Channels:
@@ -56,69 +35,125 @@ class Channels:
         self.task = task
         self.selector_at: Role = selector_at or task.selector.at
         self.monitor_at: Role = monitor_at or task.monitor.at
-        topology = routes.topology
-        whole = routes.all[: routes.whole]
-        self.selectors = _in_order(topology.devices, (self._selector(r) for r in whole))
-        self.monitors = _in_order(
-            topology.devices,
-            (d for r in whole for d in (*on_path(r.path, self.monitor_at), *beside_path(r.path, self.monitor_at))),
-        )
+        topology, self._paths = routes.topology, routes.paths
+        self._on_selector = self._paths.on(self.selector_at)
+        self._on_monitor = self._paths.on(self.monitor_at)
+        beside = self._paths.beside(self.monitor_at)
+        self._selector_at = self._first_selector()
+        """The place on each path of the device whose selector watches it (the first, where several could); or -1."""
+        self.selectors = self._named(self._selector_devices())
+        self.monitors = self._named(np.concatenate([self._paths.devices[self._on_monitor], beside.items]))
         self._refuse_nothing(topology.name)
-        self._number = {device: number for number, device in enumerate(self.monitors)}
-        forward = [self._forward(route) for route in routes.all]
-        self.where = np.array([selector for selector, _, _ in forward], np.int32)
+        self._monitor_number = self._numbers(self.monitors)
+        # a route outside of the network has no path: any one does, as nothing of it is crossed
+        self._path = np.where(np.arange(len(routes)) == routes.outside, 0, routes.path_number)
+        self._reach = routes.reach
+        self.where = self._watching(routes)
         """The selector that watches each route, or NOWHERE."""
-        self.crossed = Lists.of([crossed for _, crossed, _ in forward])
-        """Monitors that a packet on the route crosses."""
-        self.reached = Lists.of([reached for _, _, reached in forward])
-        """For each of them: 1 where it stands behind the selector, so that the tag reaches it."""
-        backward = [self._backward(route, routes.all[route.reverse]) for route in routes.all]
-        self.reverse_where = np.array([selector for selector, _ in backward], np.int32)
-        """The selector that tags the packets of each route for the flows that they answer, or NOWHERE."""
-        self.reverse_reached = Lists.of([reached for _, reached in backward])
+        self.crossed, self.reached = self._crossed()
+        """Monitors that a packet on the route crosses; and for each of them 1 where it stands at or behind the
+        selector, so that the tag reaches it."""
+        self.reverse_reached = self._reverse_reached()
         """Monitors of the reverse flow that a reverse tag, set on this route, reaches."""
-        besides = [self._numbers(beside_path(route.path, self.monitor_at)) for route in routes.all]
-        self.beside = Lists.of(besides)
+        self.reverse_where = self._reverse_watching(routes)
+        """The selector that tags the packets of each route for the flows that they answer, or NOWHERE."""
+        besides = Lists(beside.start, self._monitor_number[beside.items])
+        self.beside = self._of_routes(besides, routes)
         """Monitors that concern the route's flows and lie on neither path: told by an explicit message."""
-        on_paths = [self._numbers(on_path(route.path, self.monitor_at)) for route in routes.all]
-        self.span = self._spans(routes, [on + beside for on, beside in zip(on_paths, besides, strict=True)])
+        self.span = self._spans(routes, besides)
         """How much of the monitors' memory the flows of a route ask for, wherever a packet is dropped."""
-        self.reverse_span = self.span[[route.reverse for route in routes.all]]
+        self.reverse_span = np.where(
+            np.arange(len(routes)) == routes.outside, self.span, self.span[self._paths.reverse[self._path]]
+        )
         latency_ms, index = topology.latency_ms, topology.index
         self.latency_ns = np.array(
             [[round(latency_ms[index[a], index[b]] * NS_PER_MS) for b in self.monitors] for a in self.selectors],
             np.int64,
         ).reshape(len(self.selectors), len(self.monitors))
 
-    def _numbers(self, monitors: Iterable[str]) -> list[int]:
-        return [self._number[device] for device in monitors]
+    def _first_selector(self) -> NDArray[np.int16]:
+        start = self._paths.start
+        entries = np.append(np.flatnonzero(self._on_selector), len(self._on_selector))
+        first = entries[np.searchsorted(entries, start[:-1])]
+        return np.where(first < start[1:], first - start[:-1], NOWHERE).astype(np.int16)
 
-    def _forward(self, route: Route) -> tuple[int, list[int], list[int]]:
-        """Return the selector on a route, the monitors that it crosses, and for each whether the tag reaches it."""
-        selector, devices = self._selector(route), route.devices
-        crossed = [d for d in on_path(route.path, self.monitor_at) if d in devices]
-        if selector not in devices:
-            return NOWHERE, self._numbers(crossed), [0] * len(crossed)
-        behind = devices[devices.index(selector) :]
-        return self.selectors.index(selector), self._numbers(crossed), [int(d in behind) for d in crossed]
+    def _selector_devices(self) -> NDArray[np.int16]:
+        """Return the device of each path's selector, of the paths that have one."""
+        watched = self._selector_at >= 0
+        return self._paths.devices[(self._paths.start[:-1] + self._selector_at)[watched]]
 
-    def _backward(self, route: Route, reverse: Route) -> tuple[int, list[int]]:
-        """Return the selector of the reverse route that tags on this one, and the monitors that its tags reach.
+    def _named(self, devices: NDArray[Any]) -> tuple[str, ...]:
+        """Return the names of devices, each once, in the topology's order."""
+        return tuple(self._paths.topology.devices[i] for i in np.unique(devices))
 
-        Those lie behind it here and before it there: the flow's own tag does not reach them.
-        """
-        selector = self._selector(reverse)
-        if selector not in route.devices:
-            return NOWHERE, []
-        after = route.devices[route.devices.index(selector) :]
-        before = reverse.devices[: reverse.devices.index(selector)]
-        reached = self._numbers(d for d in on_path(reverse.path, self.monitor_at) if d in after and d in before)
-        return (self.selectors.index(selector) if reached else NOWHERE), reached
+    def _numbers(self, names: tuple[str, ...]) -> NDArray[np.int16]:
+        """Return the place of each device among some, by its number in the topology; -1 where it is not there."""
+        numbers = np.full(len(self._paths.topology.devices), NOWHERE, np.int16)
+        numbers[[self._paths.topology.index[name] for name in names]] = np.arange(len(names))
+        return numbers
+
+    def _selector_numbers(self) -> NDArray[np.int32]:
+        """Return the number of each path's selector, or NOWHERE."""
+        found = np.full(len(self._paths), NOWHERE, np.int32)
+        found[self._selector_at >= 0] = self._numbers(self.selectors)[self._selector_devices()]
+        return found
+
+    def _watching(self, routes: Routes) -> NDArray[np.int32]:
+        at = self._selector_at[self._path]
+        return np.where((at >= 0) & (at < routes.reach), self._selector_numbers()[self._path], np.int32(NOWHERE))
+
+    def _reverse_watching(self, routes: Routes) -> NDArray[np.int32]:
+        tags = np.diff(self.reverse_reached.start) > 0
+        back = self._paths.reverse[self._path]
+        return np.where(tags, self._selector_numbers()[back], np.int32(NOWHERE))
+
+    def _crossed(self) -> tuple[Lists, Lists]:
+        paths = self._paths
+        counts = np.empty(len(self._path), np.int64)
+        given = (
+            self._path, self._reach, paths.start, paths.devices, self._on_monitor, self._monitor_number,
+            self._selector_at, counts,
+        )  # fmt: skip
+        channel_kernels.crossed(*given, counts, np.empty(0, np.int16), np.empty(0, np.int8))
+        begin = starts(counts)
+        items, reached = np.empty(begin[-1], np.int16), np.empty(begin[-1], np.int8)
+        channel_kernels.crossed(*given, begin, items, reached)
+        return Lists(begin, items), Lists(begin, reached)
+
+    def _reverse_reached(self) -> Lists:
+        paths = self._paths
+        counts = np.empty(len(self._path), np.int64)
+        given = (
+            self._path, self._reach, paths.start, paths.devices, self._on_monitor, self._monitor_number,
+            self._selector_at, paths.reverse, counts,
+        )  # fmt: skip
+        channel_kernels.reverse_reached(*given, counts, np.empty(0, np.int16))
+        begin = starts(counts)
+        items = np.empty(begin[-1], np.int16)
+        channel_kernels.reverse_reached(*given, begin, items)
+        return Lists(begin, items)
+
+    def _of_routes(self, of_paths: Lists, routes: Routes) -> Lists:
+        """Return lists by route of lists by path; that of the route outside is empty."""
+        if not len(of_paths.items):
+            return Lists(np.zeros(len(routes) + 1, np.int64), of_paths.items)
+        inside = of_paths.take(self._path[:-1])
+        return Lists(np.append(inside.start, inside.start[-1]), inside.items)
 
     def tagged_on(self, route: int) -> set[int]:
         """Return the monitors on a route that the tag of its flows reaches."""
-        mine = slice(self.crossed.start[route], self.crossed.start[route + 1])
-        return set(self.crossed.items[mine][self.reached.items[mine] == 1].tolist())
+        return set(self.crossed[route][self.reached[route] == 1].tolist())
+
+    def tagged_links(self) -> frozenset[tuple[str, str]]:
+        """Return the links (with direction) on which tagged packets can be: from a selector to the last monitor."""
+        paths, devices = self._paths, self._paths.topology.devices
+        marks = np.zeros((len(devices), len(devices)), np.uint8)
+        whole = slice(0, len(paths))
+        channel_kernels.mark_tagged(
+            paths.start, paths.devices, self._on_monitor, self._selector_at, paths.reverse,
+            self.where[whole] != NOWHERE, self.reverse_where[whole] != NOWHERE, marks,
+        )  # fmt: skip
+        return frozenset((devices[a], devices[b]) for a, b in np.argwhere(marks).tolist())
 
     def kinds(self) -> set[str]:
         """Return the channels that the task needs: of tag, reverse tag and message."""
@@ -131,23 +166,25 @@ class Channels:
             found.add("message")
         return found
 
-    def _spans(self, routes: Routes, concerned: Sequence[Sequence[int]]) -> NDArray[np.uint8]:
+    def _spans(self, routes: Routes, besides: Lists) -> NDArray[np.uint8]:
         """Return the span of each route: its monitors, each weighed by how many routes concern it; 0 to MOST_SPAN.
 
         The more routes concern a monitor the sooner it is full, so the dearer is its memory.
         """
-        ends = [(route.path.devices[0], route.path.devices[-1]) for route in routes.all[: routes.whole]]
-        paths = Counter(ends)
+        whole = routes.whole
+        ons = Lists(self.crossed.start[: whole + 1], self.crossed.items[: self.crossed.start[whole]])
+        a, b = self._paths.ends.T
+        weight = 1 / self._paths.count[a, b]
         load = np.zeros(len(self.monitors))
-        for pair, monitors in zip(ends, concerned, strict=False):
-            load[monitors] += 1 / paths[pair]
-        span = np.array([load[monitors].sum() for monitors in concerned])
-        return np.rint(MOST_SPAN * span / span.max()).astype(np.uint8)
-
-    def _selector(self, route: Route) -> str | None:
-        """Return the device on a route's whole path whose selector watches it: the first, where several do."""
-        found = on_path(route.path, self.selector_at)
-        return found[0] if found else None
+        span = np.zeros(whole)
+        for lists in (ons, besides):
+            channel_kernels.add_spans(lists.start, lists.items, weight, load)
+        for lists in (ons, besides):
+            some = np.flatnonzero(np.diff(lists.start))
+            if len(some):
+                span[some] += np.add.reduceat(load[lists.items], lists.start[some])
+        of_route = np.where(np.arange(len(routes)) == routes.outside, 0.0, span[self._path])
+        return np.rint(MOST_SPAN * of_route / of_route.max()).astype(np.uint8)
 
     def _refuse_nothing(self, topology: str) -> None:
         for what, at, devices in (
@@ -159,9 +196,3 @@ class Channels:
                     f"task {self.task.name}: no path of {topology} has a device for the {what} at {named}"
                     + ("; the paths have no equal-cost alternatives (see topology.ecmp)" if "ecmp" in str(at) else "")
                 )
-
-
-def _in_order(devices: Sequence[str], some: Iterable[str | None]) -> tuple[str, ...]:
-    """Return those devices that occur in `some`, in the order of `devices`."""
-    wanted = set(some)
-    return tuple(d for d in devices if d in wanted)

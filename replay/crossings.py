@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 from ..monitors.table import Crossings
 from ..monitors.table_kernels import HINT, SELECT
 from ..selectors.selection import Selection
+from ..topologies.lists import starts
 from . import crossing_kernels as ck
 from .channels import Channels
 
 MIX = 0x9E3779B97F4A7C15
+MOST_TABLE = 1 << 26
+"""Largest table of (monitor, route), in bytes; where it would be larger, packets are dealt to their monitors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +194,10 @@ class Room:
         )
 
 
+Crossing = Callable[[int, Room, Told], int]
+"""Writes what crosses a monitor into a room; returns how much."""
+
+
 def crossings(
     routed: Routed,
     channels: Channels,
@@ -208,22 +215,65 @@ def crossings(
     Returns a function that makes the crossings of one monitor, by its number, in some room. `item` may be empty.
     """
     every_told = Told.of(routed, channels, reverse_key, reverse & np.uint8(1 << delay), messages)
-    crosses, reached = tables_of(channels)
+    if len(channels.monitors) * len(channels.where) > MOST_TABLE:
+        crossing = _from_dealt(routed, channels, key, forward, delay, seed)
+    else:
+        crossing = _from_tables(routed, channels, key, forward, delay, seed)
 
     def gather(number: int, room: Room) -> Crossings:
         told = every_told.of_monitor(number)
-        told_at = np.empty(len(told.key), np.int64)
         room.reserve(len(routed.route) + len(told.key))
-        c = room.columns
-        count = ck.cross(
-            routed.route, key, routed.ip_bytes, routed.time_ns, forward, delay, routed.serial,
-            np.uint64((seed * MIX + number) % 2**64), crosses[number], reached[number], channels.span,
-            told.before, told.key, told.kind, told.time_ns, told.span,
-            room.origin, told_at, c.key, c.kind, c.ip_bytes, c.time_ns, c.luck, c.span,
-        )  # fmt: skip
-        return room.taken(count, item)
+        return room.taken(crossing(number, room, told), item)
 
     return gather
+
+
+def _from_tables(
+    routed: Routed, channels: Channels, key: NDArray[np.uint64], forward: NDArray[np.uint8], delay: int, seed: int
+) -> Crossing:
+    """Find each monitor's packets by looking at all of them: the fastest way for few monitors."""
+    crosses, reached = tables_of(channels)
+
+    def cross(number: int, room: Room, told: Told) -> int:
+        c = room.columns
+        count: int = ck.cross(
+            routed.route, key, routed.ip_bytes, routed.time_ns, forward, delay, routed.serial,
+            _own_seed(seed, number), crosses[number], reached[number], channels.span,
+            told.before, told.key, told.kind, told.time_ns, told.span,
+            room.origin, np.empty(len(told.key), np.int64), c.key, c.kind, c.ip_bytes, c.time_ns, c.luck, c.span,
+        )  # fmt: skip
+        return count
+
+    return cross
+
+
+def _from_dealt(
+    routed: Routed, channels: Channels, key: NDArray[np.uint64], forward: NDArray[np.uint8], delay: int, seed: int
+) -> Crossing:
+    """Deal each packet to the monitors that it crosses, once: for many monitors, each crossed by few packets."""
+    lists = channels.crossed
+    counts = np.zeros(len(channels.monitors), np.int64)
+    ck.count_dealt(routed.route, lists.start, lists.items, counts)
+    begin = starts(counts)
+    packet, reached = np.empty(begin[-1], np.uint32), np.empty(begin[-1], np.uint8)
+    ck.deal(routed.route, lists.start, lists.items, channels.reached.items, begin[:-1].copy(), packet, reached)
+
+    def cross(number: int, room: Room, told: Told) -> int:
+        c, mine = room.columns, slice(begin[number], begin[number + 1])
+        count: int = ck.cross_dealt(
+            packet[mine], reached[mine], routed.route, key, routed.ip_bytes, routed.time_ns, forward, delay,
+            routed.serial, _own_seed(seed, number), channels.span,
+            told.before, told.key, told.kind, told.time_ns, told.span,
+            room.origin, np.empty(counts[number] + len(told.key), np.uint8), np.empty(len(told.key), np.int64),
+            c.key, c.kind, c.ip_bytes, c.time_ns, c.luck, c.span,
+        )  # fmt: skip
+        return count
+
+    return cross
+
+
+def _own_seed(seed: int, monitor: int) -> np.uint64:
+    return np.uint64((seed * MIX + monitor) % 2**64)
 
 
 _tables: WeakKeyDictionary[Channels, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = WeakKeyDictionary()

@@ -26,9 +26,8 @@ class LinkLoads:
         A trace that takes no time has no rate: all loads are 0.
         """
         links = self.routes.topology.links
-        loads = [0.0] * len(links)
-        for route, carried in zip(self.routes.all, self.bytes, strict=True):
-            if carried and duration_s > 0:
-                for hop in range(len(route.devices) - 1):
-                    loads[self.routes.link_at(route, hop)] += carried * 8 / 1e6 / duration_s
-        return {link.name: load for link, load in zip(links, loads, strict=True)}
+        loads = np.zeros(len(links))
+        if duration_s > 0:
+            for route in np.flatnonzero(self.bytes).tolist():
+                loads[self.routes.links_of(route)] += self.bytes[route] * 8 / 1e6 / duration_s
+        return {link.name: load for link, load in zip(links, loads.tolist(), strict=True)}

@@ -63,10 +63,10 @@ def hops_between(
     number = {device: m for m, device in enumerate(monitors)}
     found: dict[tuple[str, int], Hop] = {}
     for p, route in enumerate(routes.all[: routes.whole]):
-        for place, (a, b) in enumerate(itertools.pairwise(route.devices)):
+        for (a, b), link in zip(itertools.pairwise(route.devices), routes.links_of(p).tolist(), strict=True):
             if a not in number or b not in number:
                 continue
-            one, two, link = number[a], number[b], routes.link_at(route, place)
+            one, two = number[a], number[b]
             hop = found.setdefault((a, link), Hop(one, two, link, *np.zeros((2, routes.whole), np.bool_)))
             hop.on_path[p] = True
             hop.tagged[p] = one in reached[p] and two in reached[p]

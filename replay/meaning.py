@@ -17,7 +17,6 @@ from ..tasks import Spec, Task
 from ..topologies.catalogue import load as load_topology
 from ..topologies.topology import Topology, first_of
 from .channels import Channels
-from .routes import Routes
 from .tags import CODES, allot
 
 SOME_LINKS = 30
@@ -45,12 +44,12 @@ def network_of(spec: Spec) -> Topology:
     return topology
 
 
-def codes_of(spec: Spec, channels: Sequence[Channels], routes: Routes) -> dict[str, int]:
+def codes_of(spec: Spec, channels: Sequence[Channels]) -> dict[str, int]:
     """Return the tag code of every task that runs and tags; `channels` are those of the tasks that run.
 
     Raises SpecError with all tasks that are left without a code.
     """
-    codes = allot(channels, routes)
+    codes = allot(channels)
     why = (
         f"there are {CODES} tag codes and more tasks than that meet on a link; remove tasks, or place them where "
         "their packets do not meet"

@@ -57,3 +57,14 @@ def drop(route, serial, seed, hop_start, hop_chance, cut, round_trip_ns, time_ns
                     drops += 1
                     break
     return drops
+
+
+@lean_kernel
+def add_up(start, links, value, sums):
+    """Write the sum of the values of each path's links, added in order; links[i] is -1 behind the last device."""
+    for p in range(len(sums)):
+        total = 0.0
+        for i in range(start[p], start[p + 1]):
+            if links[i] >= 0:
+                total += value[links[i]]
+        sums[p] = total

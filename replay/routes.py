@@ -2,22 +2,25 @@
 
 A route is a path between two hosts, or the first part of one, which is what a packet crosses that a link drops. All
 that follows from paths (which selector sees a packet, which monitors it crosses, which of them its tag reaches) is
-worked out once for each route, so that the hot loops only look it up.
+worked out once for each route, so that the hot loops only look it up. Routes are columns, as a large network has
+millions of them (`topologies/host_paths.py`); `Routes.all` gives single ones as values.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SpecError
-from ..topologies.roles import RoutedPath, routed_paths
+from ..topologies.host_paths import host_paths
+from ..topologies.roles import RoutedPath
 from ..topologies.topology import Link, Topology
+from . import route_kernels
 
 NS_PER_MS = 1e6
 
@@ -42,61 +45,114 @@ class Route:
         return None if self.reach == len(self.path.devices) else self.reach - 1
 
 
-class Routes:
-    """All routes between the hosts of a topology: whole paths first, then the parts of paths."""
+class AllRoutes(Sequence[Route]):
+    """The routes as values, each made when it is asked for."""
 
-    def __init__(self, topology: Topology, ecmp: str | float = "hops") -> None:
-        self.topology = topology
-        hosts = topology.hosts
-        paths: list[tuple[int, int, RoutedPath]] = []
-        self.first = np.full((len(hosts), len(hosts)), -1, np.int32)
-        self.count = np.zeros((len(hosts), len(hosts)), np.int32)
-        for a, src in enumerate(hosts):
-            for b, dst in enumerate(hosts):
-                if a != b:
-                    found = routed_paths(topology, src, dst, ecmp)
-                    self.first[a, b], self.count[a, b] = len(paths), len(found)
-                    paths.extend((a, b, path) for path in found)
-        self.all: list[Route] = []
-        for number, (a, b, path) in enumerate(paths):
-            self.all.append(Route(path, len(path.devices), int(self.first[b, a]) + number - int(self.first[a, b])))
-        self.whole = len(self.all)
-        for route in self.all[: self.whole]:
-            self.all.extend(Route(route.path, reach, route.reverse) for reach in range(1, route.reach))
-        self.outside = len(self.all)
-        """The route of packets that do not enter the network: it crosses nothing."""
-        self.all.append(Route(RoutedPath((), (), -1), 0, self.outside))
+    def __init__(self, routes: Routes) -> None:
+        self._routes = routes
 
     def __len__(self) -> int:
-        return len(self.all)
+        return len(self._routes)
+
+    @overload
+    def __getitem__(self, number: int) -> Route: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Route]: ...
+    def __getitem__(self, number: int | slice) -> Route | list[Route]:
+        if isinstance(number, slice):
+            return [self._routes.route(i) for i in range(*number.indices(len(self)))]
+        return self._routes.route(range(len(self))[number])
+
+    def __iter__(self) -> Iterator[Route]:
+        return (self._routes.route(i) for i in range(len(self)))
+
+
+class Routes:
+    """All routes between the hosts of a topology: whole paths first, then the parts of paths, then `outside`."""
+
+    def __init__(self, topology: Topology, ecmp: str | float = "hops", lossy: Collection[int] | None = None) -> None:
+        """Find all paths, and their first parts up to each link that may drop packets.
+
+        `lossy` are the numbers of these links in `topology.links`; None: any link may.
+        """
+        self.topology = topology
+        self.paths = host_paths(topology, ecmp)
+        self.first, self.count = self.paths.first, self.paths.count
+        self.whole = len(self.paths)
+        self._cut_entry = self._cuts(lossy)
+        """The entry of `paths.devices` behind which each part of a path ends."""
+        self.outside = self.whole + len(self._cut_entry)
+        """The route of packets that do not enter the network: it crosses nothing."""
+
+    def _cuts(self, lossy: Collection[int] | None) -> NDArray[np.int64]:
+        last = np.zeros(len(self.paths.devices), np.bool_)
+        last[self.paths.start[1:] - 1] = True
+        if lossy is None:
+            return np.flatnonzero(~last)
+        if not lossy:
+            return np.empty(0, np.int64)
+        return np.flatnonzero(np.isin(self.hop_links, list(lossy)) & ~last)
+
+    def __len__(self) -> int:
+        return self.outside + 1
+
+    @property
+    def all(self) -> AllRoutes:
+        """The routes as values."""
+        return AllRoutes(self)
+
+    def route(self, number: int) -> Route:
+        """Return a route as a value."""
+        if number == self.outside:
+            return Route(RoutedPath((), (), -1), 0, self.outside)
+        path = int(self.path_number[number])
+        return Route(self.paths.path(path), int(self.reach[number]), int(self.paths.reverse[path]))
 
     @cached_property
-    def _link_numbers(self) -> dict[tuple[str, str, int], int]:
-        links = enumerate(self.topology.links)
-        return {ends: i for i, x in links for ends in ((x.a, x.b, x.number), (x.b, x.a, x.number))}
+    def path_number(self) -> NDArray[np.int64]:
+        """Number of the whole path of each route; `outside` of outside."""
+        of_cuts = np.searchsorted(self.paths.start, self._cut_entry, side="right") - 1
+        return np.concatenate([np.arange(self.whole), of_cuts, [self.outside]])
 
-    def link_at(self, route: Route, hop: int) -> int:
-        """Return the number, in `topology.links`, of the link between a path's devices `hop` and `hop + 1`."""
-        devices = route.path.devices
-        return self._link_numbers[devices[hop], devices[hop + 1], route.path.number(hop)]
+    @cached_property
+    def reach(self) -> NDArray[np.int32]:
+        """How many devices of its path each route crosses."""
+        start = self.paths.start
+        of_cuts = self._cut_entry + 1 - start[self.path_number[self.whole : self.outside]]
+        return np.concatenate([np.diff(start), of_cuts, [0]]).astype(np.int32)
 
     @cached_property
     def cut(self) -> dict[tuple[int, int], int]:
         """Number of the route that is the first `reach` devices of whole path p, by (p, reach)."""
-        numbers, number = {}, self.whole
-        for p, route in enumerate(self.all[: self.whole]):
-            for reach in range(1, route.reach):
-                numbers[p, reach] = number
-                number += 1
-        return numbers
+        parts = range(self.whole, self.outside)
+        path, reach = self.path_number[self.whole : self.outside], self.reach[self.whole : self.outside]
+        return dict(zip(zip(path.tolist(), reach.tolist(), strict=True), parts, strict=True))
 
     @cached_property
-    def path_number(self) -> NDArray[np.int64]:
-        """Number of the whole path of each route."""
-        numbers = np.arange(len(self.all))
-        for (p, _), cut in self.cut.items():
-            numbers[cut] = p
-        return numbers
+    def hop_links(self) -> NDArray[np.int32]:
+        """Number, in `topology.links`, of the link behind each entry of `paths.devices`; of the last of a path -1."""
+        devices, index = self.paths.devices, self.topology.index
+        ends = np.full((len(index), len(index)), -1, np.int32)
+        for number, link in reversed(list(enumerate(self.topology.links))):
+            ends[index[link.a], index[link.b]] = ends[index[link.b], index[link.a]] = number
+        found = np.append(ends[devices[:-1], devices[1:]], np.int32(-1))
+        found[self.paths.start[1:] - 1] = -1
+        for number, link in enumerate(self.topology.links):
+            if link.number > 1:
+                first = ends[index[link.a], index[link.b]]
+                found[(found == first) & (self.paths.numbers == link.number)] = number
+        return found
+
+    def links_of(self, number: int) -> NDArray[np.int32]:
+        """Return the links that a packet on a route crosses, by their numbers in `topology.links`."""
+        if number == self.outside:
+            return np.empty(0, np.int32)
+        begin = self.paths.start[self.path_number[number]]
+        return self.hop_links[begin : begin + self.reach[number] - 1]
+
+    def dropping_link(self, number: int) -> int:
+        """Return the link that drops the packets of a route that is the first part of a path."""
+        return int(self.hop_links[self._cut_entry[number - self.whole]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +162,7 @@ class Drops:
     hop_start: NDArray[np.int64]
     hop_chance: NDArray[np.float64]
     cut: NDArray[np.int32]
+    """Route of what the link drops; -1 where it drops nothing."""
     round_trip_ns: NDArray[np.int64]
 
 
@@ -114,17 +171,16 @@ def link_drops(routes: Routes, loss: Mapping[str, float]) -> Drops:
 
     Raises SpecError where the topology has no such link.
     """
-    topology = routes.topology
-    chance = link_chances(topology, loss)
-    start, chances, cuts, trips = [0], [], [], []
-    for p, route in enumerate(routes.all[: routes.whole]):
-        devices = route.devices
-        for reach in range(1, len(devices)):
-            chances.append(chance[routes.link_at(route, reach - 1)])
-            cuts.append(routes.cut[p, reach])
-        start.append(len(chances))
-        trips.append(round(2 * path_latency_ms(topology, devices) * NS_PER_MS))
-    return Drops(np.array(start), np.array(chances), np.array(cuts, np.int32), np.array(trips, np.int64))
+    chance = np.array(link_chances(routes.topology, loss))
+    links, paths = routes.hop_links, routes.paths
+    cut = np.full(len(links), -1, np.int32)
+    cut[routes._cut_entry] = np.arange(routes.whole, routes.outside)
+    hops = links >= 0
+    latency_ms = np.array([link.latency_ms for link in routes.topology.links])
+    one_way_ms = np.empty(len(paths))
+    route_kernels.add_up(paths.start, links, latency_ms, one_way_ms)
+    start = paths.start - np.arange(len(paths.start))
+    return Drops(start, chance[links[hops]], cut[hops], np.rint(2 * one_way_ms * NS_PER_MS).astype(np.int64))
 
 
 def link_chances(topology: Topology, loss: Mapping[str, float]) -> list[float]:
@@ -138,6 +194,6 @@ def link_chances(topology: Topology, loss: Mapping[str, float]) -> list[float]:
     return [by_link.get(link, 0.0) for link in topology.links]
 
 
-def path_latency_ms(topology: Topology, devices: tuple[str, ...]) -> float:
-    """Return the latency along a path, in ms."""
-    return sum(topology.link(a, b).latency_ms for a, b in itertools.pairwise(devices))
+def lossy_links(topology: Topology, loss: Mapping[str, float]) -> set[int]:
+    """Return the numbers of the links that drop packets, in `topology.links`."""
+    return {number for number, chance in enumerate(link_chances(topology, loss)) if chance > 0}

@@ -37,7 +37,7 @@ from .meaning import codes_of, network_of
 from .outcome import Setting
 from .placed import Placed, place_tasks
 from .result import Result
-from .routes import Routes, link_drops
+from .routes import Routes, link_drops, lossy_links
 from .tags import CODES
 from .taken import Taken
 from .task_replay import TaskReplay
@@ -89,10 +89,15 @@ def replay(
     topology = network_of(spec)  # what stands in for a part of the task file does not make that part right
     modes = _known_modes(tuple(MODES) if mode is None else mode)
     placed = place_tasks(plan, topology, algorithm)
+<<<<<<< HEAD
     look(placed)
     routes = Routes(topology, plan.topology.ecmp)
     flow_hash = FlowHash(bytes.fromhex(flow_secret or seeded_secret(plan.seed)))
     tasks = _task_replays(plan, placed, routes, modes, memory, detection_delay_ms, flow_hash)
+=======
+    routes = Routes(topology, plan.topology.ecmp, lossy_links(topology, plan.loss))
+    tasks = _task_replays(plan, placed, routes, modes, memory, detection_delay_ms)
+>>>>>>> 254efcf (Paths and routes as columns, so that large networks start fast)
     source, opened = _open(plan)
     stop = stop or threading.Event()
     with opened, _closed_by(stop, source if isinstance(source, TraceReader) else None):
@@ -140,7 +145,7 @@ def _task_replays(
         task.name: Channels(task, routes, *placed.at[task.name]) for task in plan.tasks if task.name in placed.at
     }
     if len(channels) > CODES:  # fewer tasks have a code each
-        codes_of(plan, list(channels.values()), routes)
+        codes_of(plan, list(channels.values()))
     return [
         TaskReplay(
             task, channels[task.name], routes, plan.sampling,

@@ -108,7 +108,6 @@ def losses_of(
     route = streams.route[row]
     cut = (route >= routes.whole) & (route != routes.outside) & (row < len(after.volume))
     flow, row = flow[cut], row[cut]
-    dropped = [routes.all[r] for r in streams.route[row]]
-    links = [routes.link_at(each, hop) for each in dropped if (hop := each.dropped_hop) is not None]
+    links = [routes.dropping_link(r) for r in streams.route[row].tolist()]
     packets = after.volume[row, delay, sk.PAST_PACKETS] if len(row) else np.zeros(0, np.int64)
     return Losses(flow, np.array(links, np.int64), packets)

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from mozart.errors import SpecError
 from mozart.monitors.table_kernels import HINT, PACKET, SELECT, TAGGED
-from mozart.replay.channels import MOST_SPAN, Channels, Lists
+from mozart.replay.channels import MOST_SPAN, Channels
 from mozart.replay.crossings import Messages, Room, Routed, crossings
 from mozart.replay.routes import Routes
 from mozart.replay.vocabulary import load
 from mozart.selectors.selection import Selection
 from mozart.topologies.catalogue import load as load_topology
+from mozart.topologies.lists import Lists
 
 LINE = load_topology("line,n=4,latency_ms=2.3")
 LEAVES = load_topology("leaf-spine,leaves=3,spines=3,hosts=1")
@@ -182,7 +183,9 @@ def test_the_span_weighs_the_monitors_of_a_path_by_how_many_paths_cross_them() -
 # crossings
 
 
-def test_what_crosses_a_monitor_in_order() -> None:
+@pytest.mark.parametrize("most_table", [1 << 26, 0])
+def test_what_crosses_a_monitor_in_order(most_table: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mozart.replay.crossings.MOST_TABLE", most_table)
     channels, routes = channels_of(LINE, ["s2"], ["s1", "s3"])
     there, back = (route_between(routes, path) for path in ("h1 s1 s2 s3 h3", "h3 s3 s2 s1 h1"))
     route = np.array([there, there, back, routes.outside, routes.cut[there, 3]], np.int32)
@@ -220,3 +223,27 @@ def test_monitors_draw_luck_of_their_own_and_evenly() -> None:
     assert abs(np.corrcoef(one, two)[0, 1]) < 0.03
     for luck in (one, two):
         assert np.histogram(luck, 10, (0, 1))[0] == pytest.approx(n / 10, rel=0.08)
+
+
+def test_packets_dealt_to_their_monitors_cross_them_as_packets_looked_up_in_a_table(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    channels, routes = channels_of(load_topology("b4"), "egress-switch", "path-switches")
+    random = np.random.default_rng(5)
+    n = 3_000
+    time_ns = np.sort(random.integers(0, 10**9, n))
+    routed = Routed(
+        time_ns, random.integers(40, 1500, n).astype(np.uint32), random.integers(0, len(routes), n, np.int32), 9
+    )
+    key, back_key = random.integers(1, 2**63, (2, n), np.uint64)
+    forward, reverse = (random.integers(0, 2, (2, n)) * (random.integers(0, 10, n) == 0)).astype(np.uint8)
+    messages = np.stack([np.sort(random.integers(0, 10**9, 50)), random.integers(0, 12, 50), *np.full((3, 50), 2)], 1)
+    given = routed, channels, key, back_key, key, forward, reverse, 0, messages.astype(np.uint64), 3
+    columns = ("key", "kind", "ip_bytes", "time_ns", "luck", "span", "item")
+    found = []
+    for most_table in (1 << 26, 0):
+        monkeypatch.setattr("mozart.replay.crossings.MOST_TABLE", most_table)
+        gather = crossings(*given)
+        found.append([[getattr(gather(m, Room()), c).tolist() for c in columns] for m in range(len(channels.monitors))])
+    assert found[0] == found[1]
+    assert all(len(monitor[0]) > 100 for monitor in found[0])

@@ -15,7 +15,7 @@ from mozart.errors import SpecError
 from mozart.replay import route_kernels
 from mozart.replay.feed import DROP_SALT
 from mozart.replay.notices import Notices
-from mozart.replay.routes import Routes, link_drops
+from mozart.replay.routes import Routes, link_drops, lossy_links
 from mozart.replay.streams import Streams
 from mozart.tests import oracle
 from mozart.topologies.catalogue import load
@@ -261,3 +261,14 @@ def test_every_route_has_its_parts_and_its_reverse() -> None:
             assert routes.all[part].devices == route.devices[:reach]
             assert routes.path_number[part] == number
     assert routes.all[routes.outside].devices == ()
+
+
+def test_parts_of_paths_are_routes_only_where_a_link_may_drop_packets() -> None:
+    lossy = lossy_links(B4, {"s3-s6": 0.1, "s1-s2": 0.0})
+    every, some, none = Routes(B4), Routes(B4, lossy=lossy), Routes(B4, lossy=())
+    assert len(none) == none.whole + 1
+    assert [every.all[every.cut[part]] for part in some.cut] == some.all[some.whole : some.outside]
+    ends = {tuple(sorted(route.path.devices[route.reach - 1 : route.reach + 1])) for route in some.all[some.whole : -1]}
+    assert ends == {("s3", "s6")}
+    link = B4.links.index(B4.link("s3", "s6"))
+    assert {some.dropping_link(number) for number in range(some.whole, some.outside)} == {link}

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,6 +161,27 @@ class Topology:
             self._found_paths[key] = tuple(tuple(self.devices[i] for i in path) for path in paths)
         paths_found = self._found_paths[key]
         return paths_found if self.index[first] == a else tuple(path[::-1] for path in paths_found)
+
+    def switch_graph(
+        self, cost: str
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return the switches as a graph for kernels: where each one's neighbours begin, the neighbours (ascending, by
+        number among the switches), what it costs to go there, and the least cost between any two.
+
+        `cost` is "links" or "latency" (ns).
+        """
+        first = len(self.hosts)
+        costs = self._graph.cost_links if cost == "links" else self._graph.cost_ns
+        between = sorted((a - first, b - first, c) for (a, b), c in costs.items() if min(a, b) >= first)
+        ends = np.array(between, np.int64).reshape(-1, 3)
+        begin = np.searchsorted(ends[:, 0], np.arange(len(self.switches) + 1))
+        least = self.hops if cost == "links" else self._latency_ns
+        return begin, ends[:, 1].copy(), ends[:, 2].copy(), np.ascontiguousarray(least[first:, first:])
+
+    @cached_property
+    def kept(self) -> dict[Any, Any]:
+        """What others have worked out of this topology, by what they call it."""
+        return {}
 
     @cached_property
     def _graph(self) -> shortest_paths.Graph:
