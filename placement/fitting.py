@@ -76,7 +76,7 @@ def fit(room: Room, task: int, choices: Choices, order: Order) -> Configuration 
             room.put(task, module, taken.pop(module), -1.0)
         for device in trying[-1]:
             tries += 1
-            if tries > MOST_TRIES:
+            if tries > max(MOST_TRIES, 4 * len(modules)):
                 break
             if room.holds(task, module, device) and close_to_all(taken, selects, close, module, device):
                 taken[module] = device

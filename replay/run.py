@@ -89,15 +89,10 @@ def replay(
     topology = network_of(spec)  # what stands in for a part of the task file does not make that part right
     modes = _known_modes(tuple(MODES) if mode is None else mode)
     placed = place_tasks(plan, topology, algorithm)
-<<<<<<< HEAD
     look(placed)
-    routes = Routes(topology, plan.topology.ecmp)
+    routes = Routes(topology, plan.topology.ecmp, lossy_links(topology, plan.loss))
     flow_hash = FlowHash(bytes.fromhex(flow_secret or seeded_secret(plan.seed)))
     tasks = _task_replays(plan, placed, routes, modes, memory, detection_delay_ms, flow_hash)
-=======
-    routes = Routes(topology, plan.topology.ecmp, lossy_links(topology, plan.loss))
-    tasks = _task_replays(plan, placed, routes, modes, memory, detection_delay_ms)
->>>>>>> 254efcf (Paths and routes as columns, so that large networks start fast)
     source, opened = _open(plan)
     stop = stop or threading.Event()
     with opened, _closed_by(stop, source if isinstance(source, TraceReader) else None):

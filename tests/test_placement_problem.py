@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from mozart.errors import PlacementError
+from mozart.placement.algorithms import place
 from mozart.placement.generated import generate, parse_options
-from mozart.placement.problem import from_json, load_problem, to_json
+from mozart.placement.problem import Device, Module, Problem, Task, from_json, load_problem, to_json
 from mozart.placement.spec_problem import problem_from_spec
 from mozart.tasks import MonitorSpec, SelectorSpec, Spec, TopologySpec
 from mozart.tasks import Task as TaskSpec
@@ -147,3 +148,12 @@ def test_a_list_of_devices_is_one_module_that_may_run_on_any():
     assert [m.candidates for m in problem.tasks[0].monitors] == [("s2", "s5")]
     with pytest.raises(PlacementError, match="no device s99"):
         problem_from_spec(spec_of("source-host", ("s99",)), load("b4"))
+
+
+def test_a_task_with_a_module_on_each_of_thousands_of_devices_is_placed() -> None:
+    """One candidate each: no choice, and no recursion as deep as the task is wide."""
+    devices = tuple(Device(f"s{i}", 10.0, 0.0) for i in range(1, 2501))
+    modules = [Module("selector", "selector", 0.0, 0.0, ("s1",))]
+    modules += [Module(f"monitor-{d.name}", "monitor", 1.0, 0.0, (d.name,)) for d in devices]
+    problem = Problem(devices, np.zeros((len(devices), len(devices))), (Task("wide", tuple(modules)),))
+    assert len(place(problem, "greedy").tasks["wide"]) == 2501
