@@ -61,5 +61,6 @@ def test_random_networks(data: st.DataObject) -> None:
         links.append(Link(links[0].a, links[0].b, 1.0, 1000.0, 2))
     hosts, host_links = with_hosts(switches, data.draw(st.integers(1, 2)))
     topology = Topology("random", hosts, switches, (*links, *host_links))
-    ecmp: str | float = data.draw(st.sampled_from(["hops", "none", 0.5]))
+    choices: list[str | float] = ["hops", "none", 0.5]
+    ecmp = data.draw(st.sampled_from(choices))
     assert_as_one_by_one(topology, ecmp)
