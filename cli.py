@@ -4,8 +4,8 @@ A subcommand is a line in `COMMANDS` and a module with two functions, `add_argum
 `run(args) -> int`. The module is imported when its subcommand is chosen, so that `mozart --help` answers
 before numpy and numba are in memory. Results go to standard output, all else to standard error.
 
-Exit status: 0 done, 1 failed, 2 bad usage or bad input, 130 stopped by Ctrl-C, 143 by SIGTERM where a command takes
-that like Ctrl-C; where it does not, the signal ends it as it ends any program.
+Exit status: 0 done, 1 failed, 2 bad usage or bad input, 130 stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP: these
+two end a command as Ctrl-C does, so that it undoes what it made.
 """
 
 from __future__ import annotations
@@ -16,24 +16,18 @@ import importlib
 import io
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from ._version import __version__
 from .descriptors import libraries_apart
 from .errors import MozartError
-from .signals import at_first
+from .signals import Ended, ending_raises, name_of
 from .traces.progress import say
 
-FAILED, INTERRUPTED, TERMINATED = 1, 130, 143
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM came, for a command that takes it like Ctrl-C."""
+FAILED, INTERRUPTED = 1, 130
 
 
 @dataclass(frozen=True)
@@ -42,8 +36,6 @@ class Command:
 
     help: str
     module: str
-    writes: bool = False
-    """Whether it has files to clean up when SIGTERM comes; who is False sees to the signal itself, or need not."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +61,9 @@ COMMANDS: dict[str, Command | Group] = {
         "look into packet traces, cut, convert and make them",
         {
             "info": Command("say what is in a trace: flows, rates, sizes, protocols", ".traces.info_command"),
-            "slice": Command("cut a part out of a trace, and stretch time", ".traces.slice_command", writes=True),
-            "convert": Command("turn traces into pcap or Parquet columns", ".traces.convert_command", writes=True),
-            "synth": Command("make backbone-like traffic from a seed", ".traces.synth_command", writes=True),
+            "slice": Command("cut a part out of a trace, and stretch time", ".traces.slice_command"),
+            "convert": Command("turn traces into pcap or Parquet columns", ".traces.convert_command"),
+            "synth": Command("make backbone-like traffic from a seed", ".traces.synth_command"),
         },
     ),
 }
@@ -88,7 +80,7 @@ class LateParser(argparse.ArgumentParser):
             command, self.command = self.command, None
             module = importlib.import_module(command.module, __package__)
             module.add_arguments(self)
-            self.set_defaults(run=module.run, writes=command.writes)
+            self.set_defaults(run=module.run)
         return super().parse_known_args(args, namespace)
 
 
@@ -130,7 +122,7 @@ def status_of(argv: Sequence[str] | None) -> int:
     """Run the command line, and make an exit status of each way in which it can end."""
     try:
         args = build_parser().parse_args(argv)
-        with sigterm_interrupts() if args.writes else nullcontext():
+        with ending_raises():
             status: int = args.run(args)
         sys.stdout.flush()
         return status
@@ -142,9 +134,9 @@ def status_of(argv: Sequence[str] | None) -> int:
             raise
         say(f"the Python package {error.name} is not installed; run scripts/setup (live runs: sudo scripts/setup live)")
         return FAILED
-    except Terminated:
-        say("stopped by SIGTERM")
-        return TERMINATED
+    except Ended as ended:
+        say(f"stopped by {name_of(ended.number)}")
+        return 128 + ended.number
     except KeyboardInterrupt:
         say("stopped by Ctrl-C")
         return INTERRUPTED
@@ -158,15 +150,6 @@ def status_of(argv: Sequence[str] | None) -> int:
             return out_of_memory(error)
         say(f"{error.filename}: {error.strerror}" if error.filename else f"writing or reading: {error.strerror}")
         return FAILED
-
-
-def sigterm_interrupts() -> AbstractContextManager[None]:
-    """Raise Terminated at the first SIGTERM, unless who called us has other plans for the signal."""
-
-    def stop() -> None:
-        raise Terminated
-
-    return at_first(signal.SIGTERM, stop) if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL else nullcontext()
 
 
 def hold_streams() -> None:

@@ -7,6 +7,7 @@ them together. Knows nothing of what the keys mean.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from .fields import Field, scalar, show, suggestion
 
 MAX_DEPTH = 20
 """Deepest nesting that is read; a task file needs six."""
+TOO_DEEP = f"nested more than {MAX_DEPTH} deep"
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,9 @@ def read_yaml(text: str, source: str) -> Section:
         root = yaml.compose(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        if mark and (deep := _too_deep(text[: mark.index])):
+            problems.add(deep, "", TOO_DEEP)  # some libraries give up by themselves, each in its own words
+            problems.finish()
         what = ", ".join(filter(None, (error.context, error.problem)))
         problems.add(mark.line + 1 if mark else None, "", f"not valid YAML: {what}")
         problems.finish()
@@ -190,8 +195,18 @@ def _refuse_extras(events: Iterator[Any], problems: Problems) -> None:
         elif getattr(event, "tag", None) is not None:
             problems.add(line, "", f"the tag {event.tag} is not allowed; write a plain value")
         if depth > MAX_DEPTH:
-            problems.add(line, "", f"nested more than {MAX_DEPTH} deep")
+            problems.add(line, "", TOO_DEEP)
             return
+
+
+def _too_deep(text: str) -> int | None:
+    """Return the line where brackets and braces are open more than MAX_DEPTH deep, if they are (quotes aside)."""
+    depth = 0
+    for found in re.finditer(r"[\[\]{}]", text):
+        depth += 1 if found[0] in "[{" else -1
+        if depth > MAX_DEPTH:
+            return text.count("\n", 0, found.start()) + 1
+    return None
 
 
 def _from_yaml(node: Any, line: int, path: str, problems: Problems) -> Node:
@@ -220,7 +235,7 @@ def _from_yaml(node: Any, line: int, path: str, problems: Problems) -> Node:
 
 def _from_python(value: Any, path: str, problems: Problems, depth: int) -> Node:
     if depth > MAX_DEPTH:
-        problems.add(None, path, f"nested more than {MAX_DEPTH} deep")
+        problems.add(None, path, TOO_DEEP)
         return Node(None, None, path)
     if isinstance(value, Mapping):
         keys = {

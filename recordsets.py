@@ -178,7 +178,13 @@ FLOWS = Recordset(
             nullable=True,
         ),
         Column("first_ns", "int64", "time of the first packet recorded, since 1970", "ns", nullable=True),
-        Column("last_ns", "int64", "time of the last packet recorded, since 1970", "ns", nullable=True),
+        Column(
+            "last_ns",
+            "int64",
+            "time of the last packet recorded, since 1970, or of the message that brought the flow back to the table",
+            "ns",
+            nullable=True,
+        ),
     ),
 )
 """What became of every selected flow at every monitor: `flows.parquet` and `flows.csv` of a run folder."""

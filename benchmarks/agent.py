@@ -36,7 +36,6 @@ from mozart.benchmarks import agent_intake
 from mozart.live.network import MAX_IDLE_MS, OVS_FOLDER, vsctl
 from mozart.live.things import OVS_ROW
 from mozart.tests.agent_worlds import (
-    OVS_CTL,
     MemoryLink,
     Side,
     bridge,
@@ -46,6 +45,7 @@ from mozart.tests.agent_worlds import (
     selector,
     veth_pair,
 )  # fmt: skip
+from mozart.tests.needs import lacks
 from mozart.traces.keys import FlowHash
 
 FLOW_PACKETS, GAP_NS = 150, 1_000_000
@@ -164,7 +164,7 @@ def tag_delays(selections: int, seconds: float) -> dict[str, Any]:
     """Measure the time from event to tag where it can be measured."""
     warm_up()
     with tempfile.TemporaryDirectory() as name:
-        places = [("host", shutil.which("nft")), ("switch", OVS_CTL.exists())]
+        places = [("host", shutil.which("nft")), ("switch", not lacks("ovs"))]
         return {where: tag_delay(where, selections, seconds, Path(name)) if can else None for where, can in places}
 
 

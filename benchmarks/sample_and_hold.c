@@ -28,6 +28,7 @@ enum { GHOST = PRE_PACKETS, VOLUME = PRE_BYTES, SINCE_NS = SAMPLED_NS, MOST_HOME
 #define SPARE 255ull
 #define HOSTING (SELECTED | KNOWN | SPARE)
 #define MOST_PACKETS (1 << 23)
+#define BYTES_MASK ((1ull << 40) - 1)
 #define NOWHERE UINT64_MAX
 #define CLOCK_UNITS 65536.0
 
@@ -153,8 +154,10 @@ static inline void release(uint64_t *rank, int64_t *counters, uint64_t slot) {
 }
 
 static inline void count_ghost(uint64_t *rank, int64_t *stats, int64_t *counters, uint64_t slot, uint32_t length) {
-    uint64_t volume = (uint64_t)(stats[slot * COUNTS + VOLUME] += (int64_t)volume_of(1, length));
-    if (volume >> 40 >= MOST_PACKETS) {
+    uint64_t volume = (uint64_t)stats[slot * COUNTS + VOLUME];
+    int full = (volume & BYTES_MASK) + length > BYTES_MASK;
+    stats[slot * COUNTS + VOLUME] = (int64_t)(volume += volume_of(1, length));
+    if (full || volume >> 40 >= MOST_PACKETS) {
         release(rank, counters, slot);
         counters[FORGOTTEN]++;
     }
@@ -184,7 +187,7 @@ static inline void turn_out(struct homeless *homeless, uint64_t flow, uint64_t v
 static void turn_out_entry(const uint64_t *fp, const int64_t *stats, int64_t *counters, uint64_t slot,
                            struct homeless *homeless) {
     const int64_t *row = stats + slot * COUNTS;
-    if (row[PACKETS] > 0 && row[PACKETS] < MOST_PACKETS)
+    if (row[PACKETS] > 0 && row[PACKETS] < MOST_PACKETS && (uint64_t)row[BYTES] <= BYTES_MASK)
         turn_out(homeless, fp[slot], volume_of(row[PACKETS], row[BYTES]), row[FIRST_NS]);
     else
         counters[FORGOTTEN]++;

@@ -55,7 +55,8 @@ def _live(args: argparse.Namespace, folder: Path) -> int:
     from ..live.run import Options, live
     from ..replay.meaning import network_of
     from ..replay.vocabulary import load
-    from .replay import PLAIN_WIDTH, stopped_by_ctrl_c
+    from ..signals import stopped_by_signal
+    from .replay import PLAIN_WIDTH
 
     spec = load(args.spec)
     network_of(spec)
@@ -67,7 +68,7 @@ def _live(args: argparse.Namespace, folder: Path) -> int:
         "patience_s": args.patience,
     }  # fmt: skip
     options = Options(**{name: value for name, value in given.items() if value is not None})
-    with stopped_by_ctrl_c() as stop:
+    with stopped_by_signal() as stop:
         result = live(spec, options, folder, lambda text: print(f"live: {text}", file=sys.stderr, flush=True), stop)
     write_run(result, folder)
     if args.json:
@@ -78,4 +79,4 @@ def _live(args: argparse.Namespace, folder: Path) -> int:
         width = None if sys.stdout.isatty() else PLAIN_WIDTH
         Console(width=width).print(*tables(result), sep="\n")
     print(f"mozart: tables, figures and run.json lie in {folder}", file=sys.stderr)
-    return 130 if stop.is_set() else 0
+    return stop.status if stop.is_set() else 0

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..fields import finite
-from ..signals import at_first
+from ..signals import name_of, stopped_by_signal
 
 if TYPE_CHECKING:
     from ..fields import Field
@@ -54,15 +53,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what places the modules on devices (default priced; mozart place --list names them all)",
     )
     parser.add_argument("--out", metavar="DIR", help="run folder for tables (CSV, Parquet), figures and run.json")
+    parser.add_argument(
+        "--flows-csv", action="store_true", help="write the flows as CSV too where there are more than a million rows"
+    )
     parser.add_argument("--force", action="store_true", help="replace the run that DIR holds")
     parser.add_argument("--json", action="store_true", help="write the result as JSON on standard output")
 
 
 def run(args: argparse.Namespace) -> int:
     """Replay, show the result, and write the run folder; a damaged trace ends with what came before it."""
+    from ..errors import SpecError
     from ..folders import refuse_idle_force, run_folder
 
     refuse_idle_force(args.force, ("--out", args.out))
+    if args.flows_csv and args.out is None:
+        raise SpecError("--flows-csv is for the run folder; give --out, or leave --flows-csv out")
     with nullcontext() if args.out is None else run_folder(args.out, args.force):
         return _replay(args)
 
@@ -73,6 +78,7 @@ def _replay(args: argparse.Namespace) -> int:
     from ..errors import SpecError
     from ..fields import fields_of
     from ..placement.algorithms import DEFAULT
+    from ..replay.flows import FLOWS_FILE
     from ..replay.run import replay
     from ..replay.vocabulary import load
     from ..tasks import MonitorSpec, Sampling, SelectorSpec, Spec, parse_loss
@@ -82,7 +88,7 @@ def _replay(args: argparse.Namespace) -> int:
         if spec.traffic.synthetic is None or args.trace:
             raise SpecError("--duration is for synthetic traffic; use mozart trace slice to cut a trace")
         spec = with_(spec, traffic=with_(spec.traffic, options={**spec.traffic.options, "duration_s": args.duration}))
-    with stopped_by_ctrl_c() as stop, shown_progress() as progress:
+    with stopped_by_signal() as stop, shown_progress() as progress:
         result = replay(
             spec,
             trace=args.trace,
@@ -95,6 +101,7 @@ def _replay(args: argparse.Namespace) -> int:
             probability=_value(args.probability, "--probability", fields_of(Sampling)["probability"]),
             seed=_value(args.seed, "--seed", fields_of(Spec)["seed"]),
             algorithm=args.algorithm or DEFAULT,
+            flows=Path(args.out) / FLOWS_FILE if args.out else False,
             progress=progress,
             stop=stop,
             look=_refuse_idle,
@@ -102,11 +109,12 @@ def _replay(args: argparse.Namespace) -> int:
     if result.error and not result.trace["packets"]:
         raise result.error
     if result.interrupted and not result.trace["packets"]:
-        raise KeyboardInterrupt
-    _give_out(result, args.out, args.json)
+        raise stop.interruption()
+    _give_out(result, args.out, args.json, args.flows_csv)
     if result.interrupted:
-        print("mozart: stopped by Ctrl-C; this is what was replayed until then", file=sys.stderr)
-        return 130
+        said = f"stopped by {name_of(stop.number)}"
+        print(f"mozart: {said}; this is what was replayed until then", file=sys.stderr)
+        return stop.status
     if result.error:
         raise result.error
     return 0
@@ -120,7 +128,7 @@ def _refuse_idle(placed: Placed) -> None:
         raise nothing_runs(placed.refused)
 
 
-def _give_out(result: Result, folder: str | None, as_json: bool) -> None:
+def _give_out(result: Result, folder: str | None, as_json: bool, flows_csv: bool = False) -> None:
     """Write the run folder, then show the result: who reads standard output may leave before its end.
 
     It is shown also where the folder cannot be written.
@@ -128,7 +136,7 @@ def _give_out(result: Result, folder: str | None, as_json: bool) -> None:
     from ..replay.report import tables, write_run
 
     try:
-        for path in write_run(result, folder) if folder else []:
+        for path in write_run(result, folder, flows_csv=flows_csv) if folder else []:
             print(f"mozart: wrote {path}", file=sys.stderr)
     finally:
         if as_json:
@@ -143,14 +151,6 @@ def _show(tables: list[Any]) -> None:
 
     terminal = sys.stdout.isatty()
     Console(width=None if terminal else PLAIN_WIDTH).print(*tables, sep="\n", soft_wrap=not terminal)
-
-
-@contextmanager
-def stopped_by_ctrl_c() -> Iterator[threading.Event]:
-    """Yield an event that the first Ctrl-C sets; the second one interrupts as usual."""
-    stop = threading.Event()
-    with at_first(signal.SIGINT, stop.set):
-        yield stop
 
 
 @contextmanager

@@ -6,16 +6,16 @@ rules of its own cookie prefix only, and answers no packet. FILE says, under [mo
     run = folder of the run               plan_request = JSON file, for a new run
     broker = file of the bus's access     switch_deadline_s = 30
 
-What happens, each in a green thread: a switch that connects, or whose ports change, is brought to its tables
-(`_serve`); when a link's state has changed, or an operator asks, a new plan is made and brought out (`_work`); reports
-are written as they come (`bus_link.py`).
+What happens, each in a green thread: a switch that connects, or whose ports change, is brought to its tables, and
+looked at once a second, in case another program changes them (`_serve`); when a link's state has changed, or an
+operator asks, a new plan is made and brought out (`_work`); reports are written as they come (`bus_link.py`). What
+goes wrong is kept in a book (faults.py), of which the status on the bus has the last pages.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,8 @@ from ..errors import LiveError, MozartError
 from ..topologies.addresses import measure_port
 from . import requests
 from .bus_link import BusLink
-from .links import down_links, port_states, waited_for
+from .faults import Fault, FaultBook
+from .links import Flaps, down_links, port_states, waited_for
 from .planned import Plan
 from .planning import Planning
 from .report_files import ReportFiles
@@ -45,8 +46,10 @@ SETTLE_S = 0.1
 
 RETRY_S = 2.0
 """A switch that is not as it should be after all is brought there again after so long."""
-KEPT_FAULTS = 20
-"""So many of the last faults are told in words."""
+CHECK_S, LOOK_S = 1.0, 15.0
+"""How often a switch is asked for the numbers of its rules, and for all of them."""
+TOLD_FAULTS = 50
+"""So many of the last faults are told with the status."""
 
 OPTIONS = [
     cfg.StrOpt("run", default=None, help="folder of the run"),
@@ -76,11 +79,10 @@ class MozartApp(app_manager.RyuApp):
         self.wakes: dict[str, hub.Queue] = {}
         self.brought: dict[str, Brought] = {}
         self.states: dict[str, dict[str, bool]] = {}
-        self.errors = 0
-        """Faults so far."""
         self.refused = 0
         """OpenFlow messages of ours that switches refused."""
-        self.faults: deque[str] = deque(maxlen=KEPT_FAULTS)
+        self.book = FaultBook()
+        self.flaps = Flaps(self.plan.topology["links"])
         self.jobs: hub.Queue = hub.Queue()
         self.since_ns = time.time_ns()
         self.settled = False
@@ -130,14 +132,13 @@ class MozartApp(app_manager.RyuApp):
                 return
             self.logger.info("%s has connected", name)
             self._let_go(name)
-            self.switches[name] = Switch(name, datapath, self._complain)
+            self.switches[name] = Switch(name, datapath, lambda text: self._complain("rules-refused", name, text))
             self.wakes[name] = hub.Queue()
             self.wakes[name].put(None)
             hub.spawn(self._serve, name, self.switches[name], self.wakes[name])
         else:
             switch = self._switch(datapath)
             if switch is not None:
-                self.logger.warning("the connection to %s has ended", switch.name)
                 self._let_go(switch.name)
                 self._tell()
 
@@ -147,7 +148,13 @@ class MozartApp(app_manager.RyuApp):
         if switch is not None:
             switch.gone()
             self.wakes.pop(name).put(switch)
-            self.brought.pop(name, None)
+            for key in self.book.lasting("switch", name):
+                self.book.end(key, time.time_ns())
+            said = f"the connection to {name} has ended"
+            if self.brought.pop(name, None) is not None:
+                self._stand(("away", name), "switch-away", name, said)
+            else:
+                self.logger.warning("%s", said)
 
     def _name_of(self, datapath: Any) -> str:
         """Return the name of a switch: that of its own port, which is its bridge's."""
@@ -160,52 +167,110 @@ class MozartApp(app_manager.RyuApp):
     def _serve(self, name: str, switch: Switch, wakes: hub.Queue) -> None:
         """Bring a switch to what it should have, whenever it is woken, until it is gone (woken with itself).
 
-        What did not work is tried again after a while, and said once.
+        When nobody wakes it, it is looked at; what did not work is tried again after a while.
         """
-        said: tuple[str, ...] = ()
+        looked_s, amiss = 0.0, False
         while True:
             try:
-                woken = wakes.get(timeout=RETRY_S if said else None)
+                woken = wakes.get(timeout=RETRY_S if amiss else CHECK_S)
                 while woken is not switch and not wakes.empty():
                     woken = wakes.get()
+                look = True
             except hub.QueueEmpty:
-                woken = None
+                woken, look = None, amiss or time.monotonic() - looked_s > LOOK_S
             if woken is switch:
                 return
             try:
-                faults = self._bring(name, switch)
+                if look or not switch.as_left():
+                    looked_s = time.monotonic()
+                    amiss = self._bring(name, switch, woken=look)
+                self._over(("switch", name, "silent"))
             except LiveError as error:
-                faults = (str(error),)
-            for fault in faults if faults != said else ():
-                self._complain(f"{name}: {fault}")
-            said = faults
+                if self.switches.get(name) is not switch:
+                    return
+                amiss = True
+                self._stand(("switch", name, "silent"), "switch-silent", name, str(error))
 
-    def _bring(self, name: str, switch: Switch) -> tuple[str, ...]:
-        """Bring a switch to what it should have now; returns what is wrong after all."""
-        plan, ports = self.plan, switch.ports()
+    def _bring(self, name: str, switch: Switch, woken: bool) -> bool:
+        """Bring a switch to what it should have now; returns whether something is wrong after all."""
+        begun_ns, plan, ports = time.time_ns(), self.plan, switch.ports()
         names = {interface: neighbour for neighbour, interface in plan.topology["interfaces"][name].items()}
         names[measure_port(name)] = "mon"
         seen: dict[str, PortView] = {names[port]: view for port, view in ports.items() if port in names}
         tables = tables_of(plan, name, {neighbour: view.number for neighbour, view in seen.items()})
-        brought = self.brought[name] = switch.bring(tables)
-        self.logger.info("%s has %d rules of plan %d, %d changed", name, brought.rules, plan.revision, brought.changes)
+        brought = switch.bring(tables)
+        self.brought[name] = brought
+        if woken or brought.changes:
+            said = name, brought.rules, plan.revision, brought.changes
+            self.logger.info("%s has %d rules of plan %d, %d changed", *said)
         if tables.unreached:
             self.logger.warning("%s has no port yet to %s", name, ", ".join(tables.unreached))
         up = {neighbour: view.up for neighbour, view in seen.items() if neighbour != "mon"}
         self.states[name] = port_states(self.states.get(name, {}), up)
+        for neighbour, is_up in up.items():
+            self._see_port(name, neighbour, is_up)
         self._judge_links()
+        self._tell_brought(name, brought, begun_ns)
         self._tell()
-        return brought.faults
+        return bool(brought.faults)
+
+    def _tell_brought(self, name: str, brought: Brought, begun_ns: int) -> None:
+        """Write down what bringing a switch to what it should have has shown, and what is over now."""
+        now_ns = time.time_ns()
+        self._over(("away", name), f"it is back, and {brought.changes} flow entries were put again")
+        lost = ("switch", name, "lost")
+        if brought.damage:
+            self._stand(lost, "rules-lost", name, f"{name}: {brought.damage.text()}", begun_ns)
+        if not brought.faults and not brought.blocked:
+            self._over(lost, "put right")
+        standing: dict[tuple[str, ...], tuple[str, str, int]] = {
+            ("switch", name, "foreign", str(each.cookie), str(each.table)): (
+                "foreign-rule", f"{name}: {each.text(name)}",
+                now_ns - round(brought.ages_s[each.cookie, each.table] * 1e9),
+            )
+            for each in brought.obstacles
+        }  # fmt: skip
+        for text in brought.faults:
+            standing["switch", name, "left"] = "rules-refused", f"{name}: {text}", now_ns
+        for key, (kind, text, since_ns) in standing.items():
+            self._stand(key, kind, name, text, since_ns)
+        for key in self.book.lasting("switch", name):
+            if key not in standing and key[2] not in ("silent", "lost"):
+                self._over(key)
 
     @set_ev_cls(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)
     def _port_changed(self, event: Any) -> None:
         switch = self._switch(event.msg.datapath)
-        if switch is not None:
+        if switch is None:
+            return
+        port, proto = event.msg.desc, event.msg.datapath.ofproto
+        up = not (port.state & proto.OFPPS_LINK_DOWN or port.config & proto.OFPPC_PORT_DOWN)
+        interface = port.name.decode(errors="replace")
+        for neighbour, name in self.plan.topology["interfaces"][switch.name].items():
+            if name == interface:
+                self._see_port(switch.name, neighbour, up and event.msg.reason != proto.OFPPR_DELETE)
+        self.wakes[switch.name].put(None)
+
+    def _see_port(self, device: str, neighbour: str, up: bool) -> None:
+        """Take the state of a port, and tell of each time that its link goes down."""
+        news = self.flaps.see(device, neighbour, up, self.settled)
+        if news is not None and news[1] == "down":
+            self._stand(("link", news[0]), "link-down", news[0], f"link {news[0]} is down")
+            self._tell()
+        elif news is not None:
+            self._over(("link", news[0]), "it is up again")
+            self._tell()
+
+    @set_ev_cls(ofp_event.EventOFPFlowRemoved, MAIN_DISPATCHER)
+    def _flow_removed(self, event: Any) -> None:
+        switch = self._switch(event.msg.datapath)
+        if switch is not None and switch.removed(event.msg):
             self.wakes[switch.name].put(None)
 
     @set_ev_cls(
         [
             ofp_event.EventOFPFlowStatsReply,
+            ofp_event.EventOFPAggregateStatsReply,
             ofp_event.EventOFPGroupDescStatsReply,
             ofp_event.EventOFPPortDescStatsReply,
             ofp_event.EventOFPBarrierReply,
@@ -218,7 +283,8 @@ class MozartApp(app_manager.RyuApp):
         if switch is not None:
             flags = getattr(message, "flags", 0)
             more = bool(flags & message.datapath.ofproto.OFPMPF_REPLY_MORE)
-            switch.answered(message.xid, list(getattr(message, "body", None) or ()), more)
+            body = getattr(message, "body", None) or ()
+            switch.answered(message.xid, [body] if hasattr(body, "flow_count") else list(body), more)
 
     @set_ev_cls(ofp_event.EventOFPErrorMsg, [HANDSHAKE_DISPATCHER, MAIN_DISPATCHER])
     def _refused(self, event: Any) -> None:
@@ -230,17 +296,29 @@ class MozartApp(app_manager.RyuApp):
         if switch is not None and switch.refused(message.xid, f"{kind}, {code}"):
             self.refused += 1
 
-    def _complain(self, text: str) -> None:
-        self.errors += 1
-        self.faults.append(text)
+    def _complain(self, kind: str, device: str, text: str, until_ns: int | None = None) -> None:
+        """Write down a fault that is told once."""
+        self.book.add(Fault(time.time_ns(), kind, device, text, until_ns))
         self.logger.error("%s", text)
+
+    def _stand(self, key: tuple[str, ...], kind: str, device: str, text: str, since_ns: int | None = None) -> None:
+        """Write down a fault that lasts until `_over`."""
+        if self.book.stand(key, Fault(since_ns or time.time_ns(), kind, device, text)):
+            self.logger.error("%s", text)
+
+    def _over(self, key: tuple[str, ...], more: str = "") -> None:
+        """Write down that a lasting fault is over."""
+        if (ended := self.book.end(key, time.time_ns(), more)) is not None:
+            self.logger.warning("over: %s", ended.text)
 
     def _name_missing(self) -> None:
         missing = waited_for(self.plan.switches, self.switches)
         if missing:
             self._complain(
+                "switch-missing",
+                ", ".join(missing),
                 f"after {self.options.switch_deadline_s:g} s not connected: {', '.join(missing)}. The others forward; "
-                "pairs of hosts whose paths cross a missing switch cannot"
+                "pairs of hosts whose paths cross a missing switch cannot",
             )
         self._judge_links(late=True)
         self._tell()
@@ -269,12 +347,12 @@ class MozartApp(app_manager.RyuApp):
         down = down_links(self.plan.topology["links"], self.states)
         if down == self.plan.down:
             return
-        for name in sorted(down ^ self.plan.down):
-            self.logger.warning("link %s is %s", name, "down" if name in down else "up again")
+        self.logger.info("a new plan is made with %s down", ", ".join(sorted(down)) or "no link")
         try:
             plan = self.planning.next(self.plan, {**self.plan.request, "down": sorted(down)})
         except MozartError as error:
-            self._complain(f"no plan with {', '.join(sorted(down)) or 'no link'} down: {error}")
+            names = ", ".join(sorted(down)) or "no link"
+            self._complain("no-plan", names, f"no plan with {names} down: {error}")
             return
         self._bring_out(plan)
 
@@ -302,7 +380,7 @@ class MozartApp(app_manager.RyuApp):
             "rules": {name: brought.rules for name, brought in self.brought.items()},
             "packets": {name: switch.packets() for name, switch in list(self.switches.items())},
             "missing": waited_for(self.plan.switches, self.switches),
-            "errors": self.errors,
+            "errors": self.book.seen,
             "refused": self.refused,
             "reports": self.reports.written,
             "messages_malformed": self.bus.malformed if self.bus else 0,
@@ -335,11 +413,11 @@ class MozartApp(app_manager.RyuApp):
         if self.bus is None:
             return
         status = {
-            "state": "running", "revision": self.plan.revision, "since_ns": self.since_ns, "errors": self.errors,
+            "state": "running", "revision": self.plan.revision, "since_ns": self.since_ns, "errors": self.book.seen,
             "missing": waited_for(self.plan.switches, self.switches), "down": sorted(self.plan.down),
             "rules": {name: brought.rules for name, brought in self.brought.items()},
             "moves": [dict(move) for move in self.plan.moves], "cut_off": list(self.plan.cut_off),
-            "faults": list(self.faults), "refused": self.refused,
+            "faults": self.book.last(TOLD_FAULTS), "refused": self.refused,
         }  # fmt: skip
         self.bus.publish(topics.status(topics.CONTROLLER), json.dumps(status), retain=True)
 

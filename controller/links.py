@@ -26,3 +26,31 @@ def port_states(before: Mapping[str, bool], now: Mapping[str, bool]) -> dict[str
 def waited_for(expected: Iterable[str], connected: Collection[str]) -> list[str]:
     """Return the switches that are not connected, in the order of the topology."""
     return [switch for switch in expected if switch not in connected]
+
+
+class Flaps:
+    """Counts how often each end of each link went down, so that each flap is told once, although both ends tell it."""
+
+    def __init__(self, links: Iterable[Mapping[str, Any]]) -> None:
+        self._links = {frozenset((link["a"], link["b"])): f"{link['a']}-{link['b']}" for link in links}
+        self._up: dict[tuple[str, str], bool] = {}
+        self._downs: dict[tuple[str, str], int] = {}
+        self._told: dict[str, int] = {}
+
+    def see(self, device: str, neighbour: str, up: bool, judged: bool = True) -> tuple[str, str] | None:
+        """Take the state of a device's port; returns (link, 'down' or 'up') where that is news of the link.
+
+        What is not `judged` yet, because the network is still being made, only tells how things are.
+        """
+        link = self._links.get(frozenset((device, neighbour)))
+        here, there = (device, neighbour), (neighbour, device)
+        before, self._up[here] = self._up.get(here, True), up
+        if link is None or up == before or not judged:
+            return None
+        if up:
+            return (link, "up") if self._up.get(there, True) else None
+        self._downs[here] = self._downs.get(here, 0) + 1
+        if self._downs[here] <= self._told.get(link, 0):
+            return None
+        self._told[link] = self._downs[here]
+        return link, "down"

@@ -24,7 +24,8 @@ def messages_of(changes: Changes, datapath: Any) -> Iterator[Any]:
     for rule in changes.add_rules:
         yield parser.OFPFlowMod(
             datapath, cookie=rule.cookie, table_id=rule.table, command=proto.OFPFC_ADD, priority=rule.priority,
-            match=parser.OFPMatch(**dict(rule.match)), instructions=_instructions(rule.actions, proto, parser),
+            flags=proto.OFPFF_SEND_FLOW_REM, match=parser.OFPMatch(**dict(rule.match)),
+            instructions=_instructions(rule.actions, proto, parser),
         )  # fmt: skip
     for rule in changes.delete_rules:
         yield parser.OFPFlowMod(
@@ -62,6 +63,28 @@ def rule_from(stats: Any, proto: Any) -> Rule:
     if stats.idle_timeout or stats.hard_timeout:
         actions.append(("other", f"timeouts {stats.idle_timeout}, {stats.hard_timeout}"))
     return Rule(stats.table_id, stats.priority, match, tuple(actions), stats.cookie)
+
+
+REMOVED = {
+    "IDLE_TIMEOUT": "timed out",
+    "HARD_TIMEOUT": "timed out",
+    "DELETE": "deleted",
+    "GROUP_DELETE": "group deleted",
+}
+"""Why a switch removes an entry, in words, by the names that OpenFlow has for it."""
+
+
+def removed_rule(message: Any) -> Rule:
+    """Return the rule that a switch says is gone; its actions are not told."""
+    match: Match = tuple(sorted((str(field), value) for field, value in message.match.items()))
+    return Rule(message.table_id, message.priority, match, (), message.cookie)
+
+
+def reason_of(message: Any) -> str:
+    """Return why a switch has removed a rule."""
+    proto = message.datapath.ofproto
+    reasons = {getattr(proto, f"OFPRR_{name}"): said for name, said in REMOVED.items()}
+    return reasons.get(message.reason, f"reason {message.reason}")
 
 
 def _actions(instruction: Any, proto: Any) -> Iterator[Action]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import secrets
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from ..tasks import Spec
 from ..topologies.addresses import interfaces
 from ..topologies.catalogue import load as load_topology
 from ..topologies.topology import Topology
-from ..traces.keys import seeded_secret
+from ..traces.keys import SECRET_BYTES, seeded_secret
 from .codes import allot, tagged_places
 from .modules import heard, monitors, selectors
 from .paths import NextHops, paths_of
@@ -56,8 +57,9 @@ def make_plan(
     each switch does with each pair's packets. 6. Write each device's configuration. Epochs begin at `epoch_start_ns`
     (since 1970), the run ends at `end_ns`; `observations` is the folder for logs of all packets; `reserved_dscp` are
     values that no tag may make; `flow_secret` is what flow keys are made with (else what follows from the seed, which
-    anybody can know; planning.py draws one at random). Tasks that cannot run are refused, with the reason. Raises
-    SpecError where the paths, the codes or the tables do not suffice, or a link or mode does not exist.
+    anybody can know; `main`, which every run goes through, draws one at random). Tasks that cannot run are refused,
+    with the reason. Raises SpecError where the paths, the codes or the tables do not suffice, or a link or mode does
+    not exist.
     """
     if mode not in MODES:
         raise SpecError(f"no mode {mode!r}; there are {', '.join(MODES)}")
@@ -220,13 +222,16 @@ def _described(topology: Topology) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Read a request, write its plan; an error goes to standard error, and its exit code is that of MozartError."""
+    """Read a request, write its plan; an error goes to standard error, and its exit code is that of MozartError.
+
+    A request without a `flow_secret` is of a new run: it gets one drawn at random, which all its later plans keep.
+    """
     if len(arguments) != 2:
         print("usage: python -m mozart.controller.plan REQUEST.json PLAN.json", file=sys.stderr)
         return 2
     try:
         request = json.loads(Path(arguments[0]).read_text())
-        plan = plan_from(request)
+        plan = plan_from({"flow_secret": secrets.token_hex(SECRET_BYTES), **request})
     except (OSError, ValueError) as error:
         print(f"{arguments[0]}: cannot be read as a request: {error}", file=sys.stderr)
         return 2

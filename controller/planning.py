@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,6 @@ from eventlet.green import subprocess
 from ..errors import LiveError, SpecError
 from .planned import Plan, adopt, load_plan, write_whole
 
-SECRET_BYTES = 32
 PATIENCE_S = 60.0
 """How much longer than its solver's limit the planner's process may take."""
 
@@ -46,8 +44,7 @@ class Planning:
             request = json.loads(request_file.read_text())
         except (OSError, ValueError) as error:
             raise SpecError(f"{request_file}: cannot be read as a request for a plan: {error}") from None
-        secret = secrets.token_hex(SECRET_BYTES)  # flow keys are made with it (traces/keys.py)
-        plan = self.draft({"down": [], "flow_secret": secret, **request, "revision": 1}, None)
+        plan = self.draft({"down": [], **request, "revision": 1}, None)
         self.adopt(plan)
         return plan
 

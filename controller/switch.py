@@ -5,20 +5,24 @@ Knows OpenFlow conversations (a request, its replies, its errors), and nothing o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ryu.lib import hub
 
 from ..errors import LiveError
-from .openflow import group_from, messages_of, rule_from
-from .reconcile import is_ours, reconcile
-from .rules import Tables
+from .damage import Damage, damage
+from .foreign import Obstacle, obstacles
+from .openflow import group_from, messages_of, reason_of, removed_rule, rule_from
+from .reconcile import Changes, is_ours, reconcile
+from .rules import AGENT_COOKIE_PREFIX, COOKIE_PREFIX, COOKIE_SHIFT, Group, Rule, Tables
 
 ANSWER_S = 10.0
 """How long a switch may take for an answer."""
 KEPT_XIDS = 100_000
+OWN_PREFIXES = (COOKIE_PREFIX, AGENT_COOKIE_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,24 @@ class Brought:
     """What is not as it should be after all, in words."""
     packets: Mapping[str, int]
     """Packets that its rules have seen, by what they are for (`rules.PURPOSES`)."""
+    blocked: int = 0
+    """Rules of ours that a foreign rule in their place keeps out."""
+    damage: Damage = field(default_factory=Damage)
+    """What other programs had done to what it had."""
+    obstacles: tuple[Obstacle, ...] = ()
+    """Foreign entries in the way of ours."""
+    ages_s: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    """How long the oldest of them has been there, by cookie and table."""
+
+
+@dataclass(slots=True)
+class _Has:
+    """What a switch has."""
+
+    rules: list[Rule]
+    ages_s: list[float]
+    groups: list[Group]
+    packets: dict[str, int]
 
 
 class Switch:
@@ -50,6 +72,13 @@ class Switch:
         self._said = ""
         self._waiting: dict[int, tuple[hub.Queue, list[Any]]] = {}
         self._sent: dict[int, str] = {}
+        self._in_force: Tables | None = None
+        """What it had, of what it should have, when we last looked; None: nobody has looked."""
+        self._places: frozenset[tuple[Any, ...]] = frozenset()
+        self._others = 0
+        """Rules that are neither ours nor the agents', when we last looked."""
+        self._removed: Counter[str] = Counter()
+        """Rules that should be there and that the switch says are gone, since then, by the reason."""
 
     def ports(self) -> dict[str, PortView]:
         """Ask for the ports, by name."""
@@ -67,23 +96,74 @@ class Switch:
 
         Raises LiveError where it does not answer.
         """
-        rules, groups, _ = self._has()
-        changes = reconcile(should, rules, groups)
-        for message in messages_of(changes, self.datapath):
-            self._send(message)
-        self._ask(self.datapath.ofproto_parser.OFPBarrierRequest(self.datapath))
-        rules, groups, packets = self._has()
-        left = reconcile(should, rules, groups)
-        faults = [f"a rule of another application keeps out {rule}" for rule in left.blocked]
-        if len(left):
-            faults.append(f"{len(left)} rules or groups are not as they should be")
-        return Brought(len(changes), sum(map(is_ours, rules)), tuple(faults), packets)
+        has = self._has()
+        changes = reconcile(should, has.rules, has.groups)
+        removed, self._removed = self._removed, Counter()
+        done = damage(self._in_force, changes, has.rules, removed)
+        self._holds(should)  # from now on, what goes of it goes by another hand
+        left = changes
+        if len(changes):
+            for message in messages_of(changes, self.datapath):
+                self._send(message)
+            self._ask(self.datapath.ofproto_parser.OFPBarrierRequest(self.datapath))
+            has = self._has()
+            left = reconcile(should, has.rules, has.groups)
+        return self._brought(should, has, len(changes), left, done)
+
+    def _brought(self, should: Tables, has: _Has, changes: int, left: Changes, done: Damage) -> Brought:
+        """Sum up how a switch is after it was brought to what it should have, and remember it."""
+        missing = {*left.blocked, *left.add_rules}
+        late = {*left.add_groups, *left.modify_groups}
+        self._holds(Tables(should.rules - missing, should.groups - late))
+        ours = sum(map(is_ours, has.rules))
+        self._others = len(has.rules) - ours - sum(r.cookie >> COOKIE_SHIFT == AGENT_COOKIE_PREFIX for r in has.rules)
+        faults = (f"{len(left)} rules or groups are not as they should be",) if len(left) else ()
+        found = obstacles(should, has.rules) if self._others else ()
+        ages: dict[tuple[int, int], float] = {}
+        for rule, age_s in zip(has.rules, has.ages_s, strict=True):
+            ages[rule.cookie, rule.table] = max(age_s, ages.get((rule.cookie, rule.table), 0.0))
+        kept = {(each.cookie, each.table): ages[each.cookie, each.table] for each in found}
+        return Brought(changes, ours, faults, has.packets, len(left.blocked), done, found, kept)
+
+    def as_left(self) -> bool:
+        """Ask, at little cost, whether its rules and groups look as they did when they were last looked at.
+
+        Rules are counted: all, ours, and the agents'. Who changes the actions of one changes no number.
+        """
+        parser, proto = self.datapath.ofproto_parser, self.datapath.ofproto
+        prefixes = ((0, 0), *((prefix << COOKIE_SHIFT, 0xFFFF << COOKIE_SHIFT) for prefix in OWN_PREFIXES))
+        counts = [
+            parser.OFPAggregateStatsRequest(
+                self.datapath, 0, proto.OFPTT_ALL, proto.OFPP_ANY, proto.OFPG_ANY, cookie, mask, parser.OFPMatch()
+            )
+            for cookie, mask in prefixes
+        ]
+        *counted, described = self._ask_all([*counts, parser.OFPGroupDescStatsRequest(self.datapath, 0)])
+        everything, ours, agents = (count[0].flow_count for count in counted)
+        groups = {group.number: group for group in (group_from(each, proto) for each in described)}
+        expected = self._in_force or Tables(frozenset(), frozenset())
+        return (
+            ours == len(expected.rules)
+            and everything - ours - agents == self._others
+            and all(groups.get(group.number) == group for group in expected.groups)
+        )
+
+    def removed(self, message: Any) -> bool:
+        """Take the switch's word that a rule is gone; returns whether it should be there."""
+        rule = removed_rule(message)
+        mine = is_ours(rule) and rule.place in self._places
+        if mine:
+            self._removed[reason_of(message)] += 1
+        return mine
 
     def packets(self) -> dict[str, int]:
         """Ask how many packets our rules have seen, by what the rules are for."""
-        return self._has()[2]
+        return self._has().packets
 
-    def _has(self) -> tuple[list[Any], list[Any], dict[str, int]]:
+    def _holds(self, tables: Tables) -> None:
+        self._in_force, self._places = tables, frozenset(rule.place for rule in tables.rules)
+
+    def _has(self) -> _Has:
         proto, parser = self.datapath.ofproto, self.datapath.ofproto_parser
         stats = self._ask(
             parser.OFPFlowStatsRequest(self.datapath, 0, proto.OFPTT_ALL, proto.OFPP_ANY, proto.OFPG_ANY, 0, 0)
@@ -94,7 +174,8 @@ class Switch:
             if is_ours(rule):
                 packets[rule.purpose] = packets.get(rule.purpose, 0) + each.packet_count
         groups = self._ask(parser.OFPGroupDescStatsRequest(self.datapath, 0))
-        return rules, [group_from(each, proto) for each in groups], packets
+        ages_s = [each.duration_sec + each.duration_nsec / 1e9 for each in stats]
+        return _Has(rules, ages_s, [group_from(each, proto) for each in groups], packets)
 
     def _send(self, message: Any) -> None:
         if message.xid is None:
@@ -106,16 +187,29 @@ class Switch:
 
     def _ask(self, message: Any) -> list[Any]:
         """Send a request and return all that its replies have; raises LiveError where none comes."""
-        answers: hub.Queue = hub.Queue()
-        self.datapath.set_xid(message)
-        self._waiting[message.xid] = (answers, [])
+        return self._ask_all([message])[0]
+
+    def _ask_all(self, messages: Sequence[Any]) -> list[list[Any]]:
+        """Send requests one behind the other, then return what the replies to each have."""
+        asked = []
+        for message in messages:
+            self.datapath.set_xid(message)
+            answers: hub.Queue = hub.Queue()
+            self._waiting[message.xid] = (answers, [])
+            asked.append((message, answers))
         try:
-            self._send(message)
+            for message in messages:
+                self._send(message)
+            return [self._answer(message, answers) for message, answers in asked]
+        finally:
+            for message in messages:
+                self._waiting.pop(message.xid, None)
+
+    def _answer(self, message: Any, answers: hub.Queue) -> list[Any]:
+        try:
             found = answers.get(timeout=ANSWER_S)
         except hub.QueueEmpty:
             raise LiveError(f"{self.name} has not answered a {type(message).__name__} for {ANSWER_S:g} s") from None
-        finally:
-            self._waiting.pop(message.xid, None)
         if isinstance(found, LiveError):
             raise found
         return list(found)

@@ -234,9 +234,10 @@ def write_run(result: LiveResult, folder: str | Path, plot: bool = True) -> list
         from .figures import draw
 
         written += draw(result, place)
-        loads = result.replayed.link_mbps if result.replayed is not None else {}
+        loads = result.replayed.one_way_mbps if result.replayed is not None else {}
+        caption = f"{result.evaluation.packets.get('sent', 0):,} packets sent, as the replay routes them"
         if result.topology is not None:
-            written += [picture(result.topology, place / f"network.{kind}", loads) for kind in ("png", "pdf")]
+            written += [picture(result.topology, place / f"network.{kind}", loads, caption) for kind in ("png", "pdf")]
     return written
 
 

@@ -19,6 +19,7 @@ import dataclasses
 import functools
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -35,6 +36,7 @@ from ..controller.planned import Plan, adopt, load_plan
 from ..errors import LiveError, MozartError, SpecError
 from ..folders import make_folder
 from ..replay.report import nothing_runs, refused_lines
+from ..signals import name_of
 from ..tasks import Spec
 from ..topologies.catalogue import load as load_topology
 from .broker import Broker
@@ -333,7 +335,7 @@ class Run:
         until(lambda: not players.running() or self.stop.is_set(), "the senders to end", limit_s, meanwhile)
         if self.stop.is_set():
             players.stop()
-            self.note("stopped early by Ctrl-C")
+            self.note(f"stopped early by {name_of(getattr(self.stop, 'number', signal.SIGINT))}")
         else:
             self.played = players.results()
 

@@ -38,7 +38,7 @@ GHOST, VOLUME, SINCE_NS = PRE_PACKETS, PRE_BYTES, SAMPLED_NS
 """The spare words: the ghost's key, its packets above its bytes, and when it was first counted."""
 PACKET_SHIFT, BYTES_MASK = np.uint64(40), np.uint64((1 << 40) - 1)
 MOST_PACKETS = 1 << 23
-"""A flow of so many packets is no ghost: more bytes might not fit below them."""
+"""A flow of so many packets is no ghost; nor is one whose bytes would not fit below them."""
 HOSTING = SELECTED | KNOWN | SPARE
 """What the ranks of slots have in common that have words to spare, and of those that have the same ghost in them."""
 ZERO, ONE, TWO, THREE = (np.uint64(i) for i in range(4))
@@ -97,10 +97,12 @@ def release(rank, counters, slot):
 
 @inline_kernel
 def count_ghost(rank, stats, counters, slot, length):
-    """Count a packet of the ghost in a slot."""
-    volume = np.uint64(stats[slot * EIGHT + VOLUME]) + volume_of(1, length)
+    """Count a packet of the ghost in a slot; let it go where its counts have no room any more."""
+    volume = np.uint64(stats[slot * EIGHT + VOLUME])
+    full = (volume & BYTES_MASK) + np.uint64(length) > BYTES_MASK
+    volume += volume_of(1, length)
     stats[slot * EIGHT + VOLUME] = np.int64(volume)
-    if volume >> PACKET_SHIFT >= MOST_PACKETS:
+    if full or volume >> PACKET_SHIFT >= MOST_PACKETS:
         release(rank, counters, slot)
         counters[FORGOTTEN] += 1
 
@@ -133,7 +135,7 @@ def turn_out(homeless, flow, volume, since_ns):
 def turn_out_entry(fp, stats, counters, slot, homeless):
     """Put the flow of a slot, which is not selected and has to leave the table, on the list, if it has a past."""
     packets = stats[slot * EIGHT + PACKETS]
-    if 0 < packets < MOST_PACKETS:
+    if 0 < packets < MOST_PACKETS and np.uint64(stats[slot * EIGHT + BYTES]) <= BYTES_MASK:
         volume = volume_of(packets, stats[slot * EIGHT + BYTES])
         turn_out(homeless, fp[slot], volume, stats[slot * EIGHT + FIRST_NS])
     else:

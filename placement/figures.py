@@ -11,10 +11,24 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.transforms import ScaledTranslation, Transform
 from numpy.typing import NDArray
 
 from ..topologies.topology import Topology
-from ..traces.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, new_figure, save, styled
+from ..traces.figures import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    headline,
+    interval,
+    new_figure,
+    save,
+    styled,
+)
 from .comparison import Run, bound_text, summary
 from .load_map import load_map
 from .problem import RESOURCES, Problem
@@ -29,6 +43,11 @@ CROWDED_LETTERS = 40
 """Letters that stand side by side under the bars; more of them are turned."""
 
 MOST_NAMED_DEVICES = 60
+STEP_POINTS = 2.4
+"""How far a curve is moved to the right of the one before."""
+
+FEW_REPEATS = 5
+"""Of fewer repeats a mean says little."""
 Row = dict[str, Any]
 
 
@@ -46,7 +65,7 @@ def draw(runs: Sequence[Run], last: Problem, topology: Topology | None, folder: 
     if topology is not None:
         paths += save(load_map(topology, last, loads, told(runs[-1])), folder, "placement_map")
     else:
-        paths += save(device_bars(last, loads), folder, "placement_loads")
+        paths += save(device_bars(last, loads, told(runs[-1])), folder, "placement_loads")
     for name, mine in _apart(rows, "topology", "load"):
         if len({row["tasks"] for row in mine}) > 1:
             paths += save(scaling(mine), folder, f"placement_scaling{name}")
@@ -68,7 +87,7 @@ def table(rows: Sequence[Row]) -> Any:
     """Draw the share of tasks that run and their average latency: a group of bars an algorithm, a bar a bound."""
     algorithms = list(dict.fromkeys(row["algorithm"] for row in rows))
     bounds = list(dict.fromkeys(row["max_latency_ms"] for row in rows))
-    figure, panels = new_figure(3.3, rows=2)
+    figure, panels = new_figure(3.6, rows=2)
     columns = (("placed_share", 100, "tasks that\nrun (%)"), ("avg_latency_ms", 1, "average\nlatency (ms)"))
     width = 0.8 / len(bounds)
     for axes, (column, scale, label) in zip(panels, columns, strict=True):
@@ -77,8 +96,10 @@ def table(rows: Sequence[Row]) -> Any:
             there = [i for i, name in enumerate(algorithms) if name in mine and mine[name][column] is not None]
             at = [i + (k - (len(bounds) - 1) / 2) * width for i in there]
             values = [scale * mine[algorithms[i]][column] for i in there]
-            errors = [scale * (mine[algorithms[i]][f"{column}_95"] or 0.0) for i in there]
-            bars: Any = {"error_kw": {"linewidth": 0.7}, "capsize": 1.5} | ({"yerr": errors} if any(errors) else {})
+            most = 100.0 if column == "placed_share" else np.inf
+            halves = [scale * (mine[algorithms[i]][f"{column}_95"] or 0.0) for i in there]
+            errors = np.array([interval(v, h, most=most) for v, h in zip(values, halves, strict=True)]).T
+            bars: Any = {"error_kw": {"linewidth": 0.7}, "capsize": 1.5} | ({"yerr": errors} if any(halves) else {})
             axes.bar(at, values, 0.92 * width, color=COLOURS[k % len(COLOURS)], label=bound_text(bound), **bars)
         axes.set_ylabel(label)
         axes.grid(axis="x", visible=False)
@@ -93,13 +114,30 @@ def table(rows: Sequence[Row]) -> Any:
     if bounds != [None]:
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4, columnspacing=1.2, handlelength=1.0)
+    headline(figure, *_of(rows))
     return figure
 
 
+def _of(rows: Sequence[Row]) -> list[str]:
+    """Say what rows are of: tasks, network, load, and over how many problems the means are."""
+    tasks, places = ({row[name] for row in rows} for name in ("tasks", "topology"))
+    size = f"{min(tasks):,} tasks" if len(tasks) == 1 else f"{min(tasks):,} to {max(tasks):,} tasks"
+    where = f" on {', '.join(map(str, places))}, load {rows[0]['load']:g}" if None not in places else ""
+    repeats = sorted({row["repeats"] for row in rows})
+    means = f"means of {repeats[0]}" if len(repeats) == 1 else f"means of {repeats[0]} to {repeats[-1]}"
+    if repeats[-1] == 1:
+        return [f"{size}{where}: one problem, so there is no interval"]
+    few = "; few: the intervals are wide" if repeats[0] < FEW_REPEATS else ""
+    return [f"{size}{where}: {means} problems, with 95 % intervals{few}"]
+
+
 @styled
-def device_bars(problem: Problem, loads: Mapping[str, Mapping[str, float]]) -> Any:
-    """Draw the share of each device's memory or CPU that the placed modules use: for problems without a topology."""
-    figure, panels = new_figure(3.0, rows=2)
+def device_bars(problem: Problem, loads: Mapping[str, Mapping[str, float]], caption: str = "") -> Any:
+    """Draw the share of each device's memory or CPU that the placed modules use: for problems without a topology.
+
+    `caption` says which placement it is.
+    """
+    figure, panels = new_figure(3.2, rows=2)
     for axes, resource, label in zip(panels, RESOURCES, ("memory used (%)", "CPU used (%)"), strict=True):
         for at, device in enumerate(problem.devices):
             if getattr(device, resource) > 0:
@@ -115,13 +153,14 @@ def device_bars(problem: Problem, loads: Mapping[str, Mapping[str, float]]) -> A
     else:
         panels[1].set_xlabel("device, in the order of the problem")
     figure.align_ylabels(panels)
+    headline(figure, caption)
     return figure
 
 
 @styled
 def scaling(rows: Sequence[Row]) -> Any:
     """Draw mean time, and mean gap with its interval, against tasks: a colour an algorithm, a kind of line a bound."""
-    figure, (times, gaps) = new_figure(3.9, rows=2)
+    figure, (times, gaps) = new_figure(4.2, rows=2)
     algorithms = list(dict.fromkeys(row["algorithm"] for row in rows))
     bounds = list(dict.fromkeys(row["max_latency_ms"] for row in rows))
     keys = []
@@ -130,12 +169,16 @@ def scaling(rows: Sequence[Row]) -> Any:
         keys.append(Line2D([], [], label=algorithm, **look))
         for k, bound in enumerate(bounds):
             mine = [row for row in rows if (row["algorithm"], row["max_latency_ms"]) == (algorithm, bound)]
-            line = {**look, "linestyle": LINES[k % len(LINES)], "clip_on": False}
+            beside = (i * len(bounds) + k - (len(algorithms) * len(bounds) - 1) / 2) * STEP_POINTS / 72
+            line = {**look, "linestyle": LINES[k % len(LINES)], "clip_on": False, "zorder": 3}
             x, y, _ = _points(mine, "seconds", 1)
-            times.plot(x, y, **line)
+            times.plot(x, y, transform=_moved(times, beside), **line)
+            times.update_datalim(list(zip(x, y, strict=True)))
             x, y, half = _points(mine, "gap", 100)
             if len(x):
-                gaps.errorbar(x, y, [np.minimum(half, y), half], capsize=1.5, elinewidth=0.7, **line)
+                errors = np.array([interval(v, h, most=100.0) for v, h in zip(y, half, strict=True)]).T
+                gaps.errorbar(x, y, errors, capsize=1.5, elinewidth=0.7, transform=_moved(gaps, beside), **line)
+                gaps.update_datalim([(x[0], 0.0), (x[-1], float((y + errors[1]).max()))])
     _finish_scaling(times, gaps, sorted({row["tasks"] for row in rows}))
     if len(bounds) > 1:
         keys += [
@@ -144,7 +187,13 @@ def scaling(rows: Sequence[Row]) -> Any:
         ]
     figure.align_ylabels([times, gaps])
     figure.legend(handles=keys, loc="outside lower center", ncols=3, columnspacing=1.2)
+    headline(figure, *_of(rows))
     return figure
+
+
+def _moved(axes: Axes, inches: float) -> Transform:
+    """Return the axes' coordinates moved to the right, so that equal curves stand side by side."""
+    return axes.transData + ScaledTranslation(inches, 0, axes.figure.dpi_scale_trans)
 
 
 def _points(rows: Sequence[Row], column: str, scale: float) -> NDArray[np.float64]:
@@ -163,4 +212,4 @@ def _finish_scaling(times: Axes, gaps: Axes, sizes: Sequence[int]) -> None:
     gaps.set_xscale("log")
     gaps.set_xticks(sizes, [f"{size:,}" for size in sizes])
     gaps.xaxis.set_minor_locator(NullLocator())
-    gaps.set_xlabel("tasks")
+    gaps.set_xlabel("tasks (equal curves stand side by side)")

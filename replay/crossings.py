@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..monitors.table import Crossings
 from ..monitors.table_kernels import HINT, SELECT
-from ..selectors.selection import Selection
+from ..selectors.selection import NewSelections, Selection
 from ..topologies.lists import starts
 from . import crossing_kernels as ck
 from .channels import Channels
@@ -58,10 +58,10 @@ class Messages:
         hints would not all be there within its hold has none: some monitors would count from packets that no tag tells
         the others of.
         """
-        made = np.array([(s.flow, s.where, s.time_ns) for s in selections], np.int64)
+        made = NewSelections.of(selections)
         for targets, kind in ((channels.beside, SELECT), (channels.crossed, HINT)):
             which, monitor = targets.expand(routes)
-            flow, where, time_ns = made[which].T
+            flow, where, time_ns = made.flow[which], made.where[which], made.time_ns[which]
             at = arrival_ns(time_ns + delay_ns, time_ns, channels.latency_ns[where, monitor])
             last = np.zeros(len(made), np.int64)
             np.maximum.at(last, which, at)

@@ -9,10 +9,23 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator, PercentFormatter, ScalarFormatter
+from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
 from ..monitors.modes import MODES
-from ..traces.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, new_figure, save, styled
+from ..traces.figures import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    VERMILION,
+    few,
+    headline,
+    new_figure,
+    save,
+    styled,
+)
 
 LOOK = {
     "none": (GREY, "o"),
@@ -25,6 +38,10 @@ LOOK = {
 
 LETTER_SHARE = 0.027
 """Width of a letter below the axis, as a share of the axis."""
+
+HEIGHT_INCHES = 3.2
+STEP_POINTS = 3.4
+"""How far a mode's line is moved to the right of the one before."""
 
 Row = dict[str, Any]
 
@@ -54,22 +71,23 @@ def draw(rows: Sequence[Row], folder: str | Path) -> list[Path]:
 @styled
 def capture(rows: Sequence[Row]) -> Any:
     """Draw the share of selected flows that are not captured against memory."""
-    figure, (axes,) = new_figure(2.9)
-    lines(axes, rows, "memory_entries", lambda row: row["not_captured_ratio"])
+    figure, (axes,) = new_figure(HEIGHT_INCHES)
+    together = lines(axes, rows, "memory_entries", lambda row: row["not_captured_ratio"])
     floor = sorted({(row["memory_entries"], row["floor_ratio"]) for row in rows if row["floor_ratio"] is not None})
     axes.plot(*zip(*floor, strict=True), color="black", linestyle=":", label="floor (of any table)", zorder=4)
     axes.set_ylabel("reachable selected flows\nnot captured")
     share(axes)
     memory(axes, rows)
     legend(figure, axes)
+    tell(figure, rows, together, each=True)
     return figure
 
 
 @styled
 def past(rows: Sequence[Row], against: str) -> Any:
     """Draw the share of bytes from before the selection that the records hold."""
-    figure, (axes,) = new_figure(2.9)
-    lines(axes, rows, against, lambda row: _ratio(row["pre_event_captured_bytes"], row["pre_event_bytes"]))
+    figure, (axes,) = new_figure(HEIGHT_INCHES)
+    together = lines(axes, rows, against, lambda row: _ratio(row["pre_event_captured_bytes"], row["pre_event_bytes"]))
     axes.set_ylabel("bytes from before the\nselection captured")
     share(axes)
     if against == "memory_entries":
@@ -82,14 +100,15 @@ def past(rows: Sequence[Row], against: str) -> Any:
         axes.set_xlim(left=-1)
         axes.set_xticks(sorted({row[against] for row in rows}))
     legend(figure, axes)
+    tell(figure, rows, together)
     return figure
 
 
 @styled
 def reports(rows: Sequence[Row]) -> Any:
     """Draw the size of the reports against memory."""
-    figure, (axes,) = new_figure(2.9)
-    lines(axes, rows, "memory_entries", lambda row: row["report_bytes"] or None)
+    figure, (axes,) = new_figure(HEIGHT_INCHES)
+    together = lines(axes, rows, "memory_entries", lambda row: row["report_bytes"] or None)
     sizes = [row["report_bytes"] for row in rows if row["report_bytes"]]
     if sizes and max(sizes) >= 10 * min(sizes):
         axes.set_yscale("log")
@@ -101,21 +120,44 @@ def reports(rows: Sequence[Row]) -> Any:
     axes.set_ylabel("size of all reports")
     memory(axes, rows)
     legend(figure, axes)
+    tell(figure, rows, together)
     return figure
 
 
-def lines(axes: Axes, rows: Sequence[Row], against: str, value: Any) -> None:
-    """Draw one line a mode, the later the thinner, so that none hides another; rows without a value leave a gap."""
+def lines(axes: Axes, rows: Sequence[Row], against: str, value: Any) -> list[str]:
+    """Draw one line a mode; rows without a value leave a gap. Returns the modes that lie on one line, a text a line.
+
+    The later the thinner, and each a little to the right of the one before, so that none hides another.
+    """
     modes = [mode for mode in MODES if any(row["mode"] == mode for row in rows)]
+    drawn: dict[tuple[Any, ...], list[str]] = {}
     for i, mode in enumerate(modes):
         points = sorted((row[against], value(row)) for row in rows if row["mode"] == mode and value(row) is not None)
         if points:
             below = len(modes) - 1 - i
             colour, marker = LOOK.get(mode, (PURPLE, "x"))
+            width = 1.1 + 0.6 * below
+            beside = ScaledTranslation((i - (len(modes) - 1) / 2) * STEP_POINTS / 72, 0, axes.figure.dpi_scale_trans)
+            x, y = zip(*points, strict=True)
+            axes.update_datalim(list(points))
+            shifted: Any = {"color": colour, "clip_on": False, "transform": axes.transData + beside}
+            axes.plot(x, y, linewidth=width, zorder=2 + 0.1 * i, **shifted)
             axes.plot(
-                *zip(*points, strict=True), color=colour, marker=marker, label=mode, clip_on=False,
-                linewidth=1.3 + 0.55 * below, markersize=3.8 + 0.75 * below,
+                x, y, marker=marker, linestyle="", markersize=4.4, markeredgecolor="white", markeredgewidth=0.4,
+                zorder=5 + 0.1 * i, **shifted,
             )  # fmt: skip
+            axes.plot([], [], color=colour, marker=marker, linewidth=width, markersize=4.5, label=mode)
+            drawn.setdefault(tuple(points), []).append(mode)
+    return [", ".join(together) for together in drawn.values() if len(together) > 1]
+
+
+def tell(figure: Any, rows: Sequence[Row], together: Sequence[str], each: bool = False) -> None:
+    """Say above a figure which task it is of, of how many flows (`each`: shares of them), and what lies on one line."""
+    row = rows[0]
+    selected, reachable = row["selected_flows"], row["selected_flows"] - row["unreachable_flows"]
+    flows = f"{selected:,} {'flow' if selected == 1 else 'flows'} selected, {reachable:,} reachable"
+    same = f"equal, drawn side by side: {'; '.join(together)}" if together else ""
+    headline(figure, f"{row['task']}: {flows}", few(reachable, "reachable flow", each), same)
 
 
 def legend(figure: Any, axes: Axes) -> None:

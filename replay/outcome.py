@@ -21,6 +21,9 @@ from ..monitors.records import Records
 from .floor import fewest_missed
 from .truth import Pairs, Selected
 
+Match = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Numbers of one monitor's records that are of selected flows which crossed it, and the number of the pair of each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -61,15 +64,19 @@ class Outcome:
         """Bytes recorded, and those of before the selection, of each pair with each setting."""
         self.totals = [Totals() for _ in settings]
 
-    def end_epoch(self, epoch: int, pairs: Pairs, selected: Selected, records: Sequence[Sequence[Records]]) -> None:
-        """Take the truth and the records (by setting and monitor) of an epoch."""
+    def end_epoch(
+        self, epoch: int, pairs: Pairs, selected: Selected, records: Sequence[Sequence[Records]]
+    ) -> list[list[Match]]:
+        """Take the truth and the records (by setting and monitor) of an epoch; return which record is of which pair."""
         found = pairs.flow * self.monitors + pairs.monitor
         at = self._places(found, epoch)
         later = pairs.after_bytes[:, self.delay]
         self.volume[at, 0] += pairs.bytes
         self.volume[at, 1] += pairs.bytes - later
         self.after_packets[at] += pairs.after_packets[:, self.delay]
+        matches: list[list[Match]] = []
         for s, by_monitor in enumerate(records):
+            matches.append([])
             for monitor, report in enumerate(by_monitor):
                 flow = selected.find(report.flow)
                 mine = np.flatnonzero(flow >= 0)
@@ -78,6 +85,7 @@ class Outcome:
                 there = place < len(found)
                 there[there] = found[place[there]] == (flow[mine] * self.monitors + monitor)[there]
                 mine, place = mine[there], place[there]
+                matches[s].append((mine, place))
                 recorded = report.bytes[mine]
                 some = report.packets[mine] > 0
                 self.captured[at[place[some]], s] = True
@@ -86,6 +94,7 @@ class Outcome:
                 error = np.abs(report.estimate_bytes[mine][some] / pairs.bytes[place][some] - 1)
                 self.totals[s].error_sum += float(error.sum())
                 self.totals[s].errors += int(some.sum())
+        return matches
 
     def _places(self, found: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
         """Return where each pair stands, making places for new ones."""

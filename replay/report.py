@@ -16,6 +16,7 @@ from ..errors import RefusedError, SpecError
 from ..folders import make_folder, results_in
 from ..recordsets import Recordset
 from .columns import LINKS, ROWS
+from .flows import CSV_ROWS, FLOWS_FILE, Flows
 from .legend import HEAD, NOT_CAPTURED, PRE_EVENT, REPORTS, legend, of_rows
 from .placed import Placed
 from .result import Result
@@ -33,11 +34,11 @@ TOLD_COMPILE_SHARE = 0.1
 UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"), (1, "B"))
 
 
-def write_run(result: Result, folder: str | Path, plot: bool = True) -> list[Path]:
-    """Write the run folder: run.json, the figures, and as CSV and Parquet the rows and what links were found to lose.
+def write_run(result: Result, folder: str | Path, plot: bool = True, flows_csv: bool = False) -> list[Path]:
+    """Write the run folder: run.json, the figures, and as CSV and Parquet the rows, the flows and what links lose.
 
-    Returns the paths. What an earlier run has left there by the same names is replaced, and what this run lacks of it
-    goes.
+    The flows are written as CSV up to `CSV_ROWS` rows, or with `flows_csv`. Returns the paths. What an earlier run has
+    left there by the same names is replaced, and what this run lacks of it goes.
     """
     place = Path(folder)
     try:
@@ -50,6 +51,7 @@ def write_run(result: Result, folder: str | Path, plot: bool = True) -> list[Pat
             (place / old).unlink(missing_ok=True)
         if result.located_links:
             paths += write_table(place / "links", LINKS, result.link_rows)
+        paths += write_flows(result.flows, place, flows_csv)
     except OSError as error:
         raise SpecError(f"{folder}: the run cannot be written there: {error.strerror or error}") from error
     if plot:
@@ -61,8 +63,18 @@ def write_run(result: Result, folder: str | Path, plot: bool = True) -> list[Pat
                 (place / old).unlink(missing_ok=True)
         paths += draw(result.rows, place)
         if result.topology is not None:
-            paths += [picture(result.topology, place / f"network.{kind}", result.link_mbps) for kind in ("png", "pdf")]
+            caption = f"{result.trace['packets']:,} packets in {_seconds(result.trace['duration_s'])} s"
+            loads = result.one_way_mbps
+            paths += [picture(result.topology, place / f"network.{kind}", loads, caption) for kind in ("png", "pdf")]
     return paths
+
+
+def write_flows(flows: Flows, place: Path, as_csv: bool = False) -> list[Path]:
+    """Write flows.parquet, where it is not there already, and flows.csv unless it would be long; returns the paths."""
+    paths = [flows.write(place / FLOWS_FILE)]
+    csv = paths[0].with_suffix(".csv")
+    csv.unlink(missing_ok=True)
+    return [*paths, flows.write_csv(csv)] if as_csv or len(flows) <= CSV_ROWS else paths
 
 
 def write_table(place: Path, declared: Recordset, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
@@ -98,15 +110,28 @@ def provenance(result: Result) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """Return the git commit of the code, with a + where it was changed since; None outside a checkout."""
+    """Return the git commit of the code, with a + where it was changed since; None outside a checkout of it.
+
+    mozart may be installed inside somebody else's checkout, and GIT_DIR may name another repository (git sets it for
+    hooks): only a commit counts that has this file, in a repository whose top folder is the package.
+    """
     here = Path(__file__).resolve().parent.parent
-    git = ["git", "-C", str(here)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=10, check=True,
+            env=environment,
+        )  # fmt: skip
+        return done.stdout.strip()
+
     try:
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
-        changes = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10)
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != here:
+            return None
+        git("ls-files", "--error-unmatch", str(Path(__file__).resolve()))
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.SubprocessError):
         return None
-    return commit.stdout.strip() + ("+" if changes.stdout.strip() else "")
 
 
 def tables(result: Result) -> list[RenderableType]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import MozartError
 from ..topologies.topology import Topology
 from .columns import LINKS, ROWS
+from .flows import Flows
 
 
 @dataclass(slots=True, repr=False)
@@ -25,10 +26,12 @@ class Result:
     placement: dict[str, dict[str, Any]]
     """Where the modules of the tasks that run are, by task."""
     link_mbps: dict[str, float]
-    """Mean load of each link, both directions together."""
+    """Mean load of each link ('s3-s6'), both directions together."""
     topology: Topology | None
     """None where the result was read from a folder."""
     seconds: float
+    one_way_mbps: dict[str, float] = field(default_factory=dict)
+    """Mean load of each direction of each link ('s3>s6')."""
     compile_s: float = 0.0
     """Of those, what compiling kernels took (the first time on a machine)."""
     interrupted: bool = False
@@ -43,6 +46,8 @@ class Result:
     """Tasks that were not replayed because they could not be placed, and why."""
     selected_keys: Mapping[str, NDArray[np.uint64]] = field(default_factory=dict)
     """Keys (traces/keys.py) of the flows that each task selected."""
+    flows: Flows = field(default_factory=Flows)
+    """What became of each selected flow at each monitor (recordsets.FLOWS)."""
 
     def __repr__(self) -> str:
         tasks = ", ".join(self.placement) or "no task"
@@ -59,6 +64,7 @@ class Result:
             located_links=info["located_links"],
             placement=placement["tasks"],
             link_mbps=info["link_mbps"],
+            one_way_mbps=info.get("one_way_mbps", {}),
             topology=None,
             seconds=info["seconds"],
             compile_s=info["compile_s"],
@@ -94,6 +100,7 @@ class Result:
             "refused": [{"task": task, "reason": reason} for task, reason in self.refused.items()],
             "selectors": self.selectors,
             "link_mbps": self.link_mbps,
+            "one_way_mbps": self.one_way_mbps,
             "packets_per_s": self.packets_per_s,
             "seconds": self.seconds,
             "compile_s": self.compile_s,

@@ -32,6 +32,7 @@ from .arguments import losses, one, several
 from .channels import Channels
 from .feed import BATCH_PACKETS, BUFFERS, EpochEnd, Feed, needs_of
 from .flow_count import FlowCount
+from .flows import FlowSink, sink_of
 from .link_loads import LinkLoads
 from .meaning import codes_of, network_of
 from .outcome import Setting
@@ -63,6 +64,7 @@ def replay(
     epoch_start_ns: int | None = None,
     taken: Taken | None = None,
     flow_secret: str | None = None,
+    flows: bool | str | Path = True,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
     look: Callable[[Placed], object] = lambda placed: None,
@@ -75,9 +77,10 @@ def replay(
     `algorithm` (of `placement.algorithms`) places the modules under the task file's `resources`; tasks that do not fit
     are not replayed, and `Result.refused` says why. Epochs count from `epoch_start_ns` (since 1970), or else from the
     first packet. `taken` has the paths of flows that are known. `flow_secret` (hexadecimal) makes flow keys those of a
-    live run; else it follows from the seed. `stop`, once set, ends the trace early. `look` is called with what was
-    placed before the first packet, and may raise. Returns a Result; its `error` says where a damaged trace ended.
-    Raises SpecError, PlacementError and TraceError for input that cannot be used at all.
+    live run; else it follows from the seed. `flows` is a Parquet file to which the rows of selected flows go as epochs
+    end, True to keep them in memory, or False for none. `stop`, once set, ends the trace early. `look` is called with
+    what was placed before the first packet, and may raise. Returns a Result; its `error` says where a damaged trace
+    ended. Raises SpecError, PlacementError and TraceError for input that cannot be used at all.
     """
     memory = several("memory", memory, fields_of(MonitorSpec)["memory_entries"])
     delay = fields_of(SelectorSpec)["detection_delay_ms"]
@@ -92,23 +95,23 @@ def replay(
     look(placed)
     routes = Routes(topology, plan.topology.ecmp, lossy_links(topology, plan.loss))
     flow_hash = FlowHash(bytes.fromhex(flow_secret or seeded_secret(plan.seed)))
-    tasks = _task_replays(plan, placed, routes, modes, memory, detection_delay_ms, flow_hash)
+    tasks = _task_replays(plan, placed, routes, modes, memory, detection_delay_ms, flow_hash, flows is not False)
     source, opened = _open(plan)
     stop = stop or threading.Event()
-    with opened, _closed_by(stop, source if isinstance(source, TraceReader) else None):
+    with opened, sink_of(flows) as sink, _closed_by(stop, source if isinstance(source, TraceReader) else None):
         feed = Feed(
             source, routes, _sites(plan, topology), link_drops(routes, plan.loss) if plan.loss else None,
             needs_of([_needs(task.channels) for task in tasks]), plan.sampling.epoch_s, plan.traffic.speed,
             plan.seed, flow_hash, stop, epoch_start_ns, taken,
         )  # fmt: skip
-        flows, loads = FlowCount(), LinkLoads(routes)
+        counted, loads = FlowCount(), LinkLoads(routes)
         begin = time.perf_counter()
         with compile_time() as compiling:
-            _run(feed, tasks, flows, loads, progress)
+            _run(feed, tasks, counted, loads, sink, progress)
         seconds = time.perf_counter() - begin
     return Result(
         spec=plan.to_dict(),
-        trace=_trace_figures(feed, flows, source),
+        trace=_trace_figures(feed, counted, source),
         rows=[row for task in tasks for row in task.rows()],
         located_links=[found for task in tasks for found in task.located_links()],
         placement={task.task.name: _modules(task.channels) for task in tasks},
@@ -116,6 +119,7 @@ def replay(
         placement_status=placed.status,
         refused=placed.refused,
         link_mbps=loads.mbps((feed.last_ns - feed.first_ns) / 1e9),
+        one_way_mbps=loads.one_way_mbps((feed.last_ns - feed.first_ns) / 1e9),
         topology=topology,
         seconds=seconds,
         compile_s=compiling(),
@@ -123,6 +127,7 @@ def replay(
         error=feed.error,
         selectors={t.task.name: {"selections": len(t.selected_at), "evicted": t.selector.evicted} for t in tasks},
         selected_keys={t.task.name: t.selections.keys().copy() for t in tasks},
+        flows=sink.flows,
     )
 
 
@@ -134,6 +139,7 @@ def _task_replays(
     memory: Sequence[int] | None,
     delays_ms: Sequence[float] | None,
     flow_hash: FlowHash,
+    with_flows: bool,
 ) -> list[TaskReplay]:
     """Return the tasks that were placed, ready to take packets; what is random follows from a task's number."""
     channels = {
@@ -145,7 +151,7 @@ def _task_replays(
         TaskReplay(
             task, channels[task.name], routes, plan.sampling,
             _settings(task, plan, modes, memory), delays_ms or (task.selector.detection_delay_ms,), plan.loss,
-            plan.seed * 1_000_003 + number, flow_hash,
+            plan.seed * 1_000_003 + number, flow_hash, with_flows,
         )
         for number, task in enumerate(plan.tasks)
         if task.name in channels
@@ -153,7 +159,12 @@ def _task_replays(
 
 
 def _run(
-    feed: Feed, tasks: Sequence[TaskReplay], flows: FlowCount, loads: LinkLoads, progress: Progress | None
+    feed: Feed,
+    tasks: Sequence[TaskReplay],
+    counted: FlowCount,
+    loads: LinkLoads,
+    sink: FlowSink,
+    progress: Progress | None,
 ) -> None:
     """Take everything that the feed gives: while the tables take one batch, the selectors see the next one."""
     with ThreadPoolExecutor(max(os.cpu_count() or 1, 1)) as pool:
@@ -162,16 +173,27 @@ def _run(
             if isinstance(item, EpochEnd):
                 _finish(at_work)
                 five_tuples = item.streams["five-tuple"]
-                flows.add(five_tuples.key[: len(five_tuples)])
+                counted.add(five_tuples.key[: len(five_tuples)])
                 loads.add(five_tuples)
                 jobs = [job for task in tasks for job in task.end_epoch(item)]
             else:
                 jobs = [job for task in tasks for job in task.take(item)]
                 _finish(at_work)
+                _hand_on(tasks, sink)
             at_work = [pool.submit(job) for job in jobs]
             if progress:
                 progress(feed.packets, (feed.last_ns - feed.first_ns) / 1e9)
         _finish(at_work)
+    for task in tasks:
+        task.end_flows()
+    _hand_on(tasks, sink)
+
+
+def _hand_on(tasks: Sequence[TaskReplay], sink: FlowSink) -> None:
+    """Give the rows of flows of the epochs that have ended to where they are kept."""
+    for task in tasks:
+        for table in task.take_flows():
+            sink.add(table)
 
 
 def _finish(at_work: Sequence[Future[None]]) -> None:

@@ -24,11 +24,13 @@ from ..traces.packets import PacketBatch
 from . import route_kernels
 from .channels import NOWHERE, Channels
 from .crossings import Messages, Room, Routed, crossings
+from .flow_rows import EpochRows, Facts, gathered
 from .locate import Hop, LinkLoss, compare, hops_between, learn_truth, located
 from .outcome import Outcome, Setting
 from .routes import Routes, link_chances
+from .selection_log import Chosen, SelectionLog
 from .streams import After, Streams
-from .truth import Selected, losses_of, pairs_of, paths_of
+from .truth import Pairs, Selected, losses_of, pairs_of, paths_of
 
 Job = Callable[[], None]
 
@@ -78,7 +80,9 @@ class TaskReplay:
         loss: Mapping[str, float],
         seed: int,
         flow_hash: FlowHash,
+        with_flows: bool = False,
     ) -> None:
+        """Start with nothing selected; `with_flows` keeps the rows of flows too (`take_flows`)."""
         self.task, self.channels, self.routes, self.seed, self.flow_hash = task, channels, routes, seed, flow_hash
         self.key_kind = task.selector.key
         self.settings, self.delays_ms = settings, tuple(delays_ms)
@@ -96,6 +100,11 @@ class TaskReplay:
         self.selected_at: list[tuple[int, int, int]] = []
         self.selected_on: dict[tuple[int, int], int] = {}
         """Path on which a flow was last selected at a device, by (flow, device)."""
+        self.log = SelectionLog(self.selections) if with_flows else None
+        self.facts = Facts(task.name, selector.event, self.key_kind, channels.selectors, channels.monitors)
+        self.watched = np.diff(channels.crossed.start) > 0
+        """By route: whether a monitor is on it."""
+        self._flows: list[list[Any]] = [[] for _ in delays_ms]
         self._prepare_location(loss)
 
     def _table(self, setting: Setting, sampling: Sampling) -> Table:
@@ -148,11 +157,15 @@ class TaskReplay:
         keep: Any = slice(None)
         if len(batch.notices):
             seen, reverse_key, back, route, keep = self._with_notices(batch, seen, back)
-        true = self.selector.events(seen)
+        value = np.empty(len(seen.key))
+        true = self.selector.events(seen, value)
         tags, selections = self.selections.select(seen.key, seen.where, reverse_key, back, true, seen.packets.time_ns)
         if selections:
             # the selector does not know that a link will drop the packet: its messages go to all of the path
-            routes = self.routes.path_number[route[[s.row for s in selections]]]
+            routes = self.routes.path_number[route[selections.row]]
+            if self.log is not None:
+                rows = selections.row
+                self.log.add(selections, seen.packets[rows], value[rows], self.watched[routes])
             hold_ns, keys = self.selections.hold_ns, self.selections.keys()
             for messages, delay_ns in zip(self.messages, self.selections.delays_ns, strict=True):
                 messages.send(selections, routes, self.channels, int(delay_ns), hold_ns, keys)
@@ -196,42 +209,80 @@ class TaskReplay:
         selected = Selected(active, keys)
         pairs = pairs_of(streams, self.after, selected, self.channels)
         path = paths_of(streams, selected, self.routes, len(keys)) if self.locates else np.zeros(0, np.int64)
+        rows = None
+        if self.log is not None:
+            lasting, unseen = self.log.end_epoch(end.number, end.start_ns, end.end_ns, np.unique(pairs.flow))
+            rows = EpochRows(self.facts, end.number, lasting, unseen, pairs)
         after, self.after = self.after, After(len(self.delays_ms))
         for outcome in self.outcomes:
             outcome.selected_flows = len(keys)
 
         def job(d: int) -> Job:
             def run() -> None:
-                self._end_epoch(d, end.number, pairs, selected, path, streams, after)
+                self._end_epoch(d, end.number, pairs, selected, path, streams, after, rows)
 
             return run
 
         return [job(d) for d in range(len(self.delays_ms))]
 
     def _end_epoch(
-        self, d: int, number: int, pairs: Any, selected: Selected, path: Any, streams: Streams, after: After
+        self,
+        d: int,
+        number: int,
+        pairs: Any,
+        selected: Selected,
+        path: Any,
+        streams: Streams,
+        after: After,
+        rows: EpochRows | None,
     ) -> None:
         outcome = self.outcomes[d]
         records: list[list[Records]] = []
         complete: list[list[bool]] = []
+        overfull: list[list[bool]] = []
         for s, tables in enumerate(self.tables[d]):
             reports = [table.records() for table in tables]
             records.append(reports)
             heeds_tags = MODES[self.settings[s].mode].heeds_tags
-            complete.append([heeds_tags and not table.counters[lk.SELECTED_COLLISIONS] for table in tables])
+            overfull.append([bool(table.counters[lk.SELECTED_COLLISIONS]) for table in tables])
+            complete.append([heeds_tags and not full for full in overfull[s]])
             for table, report in zip(tables, reports, strict=True):
                 totals = outcome.totals[s]
                 totals.selected_collisions += int(table.counters[lk.SELECTED_COLLISIONS])
                 totals.refused_samples += int(table.counters[lk.REFUSED_SAMPLES])
                 totals.report_bytes += table.report_bytes(report)
                 table.start_epoch()
-        outcome.end_epoch(number, pairs, selected, records)
+        matches = outcome.end_epoch(number, pairs, selected, records)
+        if rows is not None and len(rows):
+            for s, setting in enumerate(self.settings):
+                recorded = gathered(matches[s], records[s], overfull[s])
+                self._flows[d].append(rows.table(setting, d, self.delays_ms[d], recorded))
         if self.locates:
             losses = losses_of(streams, after, selected, self.routes, d)
             for s, found in enumerate(self.link_loss[d]):
                 reports_all = MODES[self.settings[s].mode].reports_all
                 compare(found, records[s], complete[s], selected, self.hops, path, reports_all)
                 learn_truth(found, losses)
+
+    def take_flows(self) -> list[Any]:
+        """Return and forget the rows of flows of the epochs that have ended, as arrow tables."""
+        tables = [table for by_delay in self._flows for table in by_delay]
+        self._flows = [[] for _ in self.delays_ms]
+        return tables
+
+    def end_flows(self) -> None:
+        """Make the rows of the selections that still last and crossed no monitor: the trace has ended."""
+        if self.log is None:
+            return
+        none = np.zeros(0, np.int64)
+        width = np.zeros((0, len(self.delays_ms)), np.int64)
+        rows = EpochRows(self.facts, 0, Chosen.none(), self.log.end(), Pairs(none, none, none, none, width, width))
+        for d, delay_ms in enumerate(self.delays_ms) if len(rows) else ():
+            for setting, tables in zip(self.settings, self.tables[d], strict=True):
+                nothing = gathered(
+                    [(none, none)] * len(tables), [t.records()[:0] for t in tables], [False] * len(tables)
+                )
+                self._flows[d].append(rows.table(setting, d, delay_ms, nothing))
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of the report: one a delay and setting."""

@@ -25,6 +25,7 @@ class Elephant(Selector):
     """Selects flows of a high rate."""
 
     event = "elephant"
+    measured = ("rate of the flow within the window", "Mbit/s")
     parameters: ClassVar = {
         "threshold_mbps": Field(float, "rate of a flow", 10.0, above=0, unit="Mbit/s"),
         "window_s": Field(float, "time over which the rate is taken", 1.0, above=0, maximum=MOST_S, unit="s"),
@@ -38,7 +39,12 @@ class Elephant(Selector):
         self.latest = np.zeros(rows, np.int64)
 
     def detect(
-        self, seen: Sightings, row: NDArray[np.int64], fresh: NDArray[np.bool_], true: NDArray[np.bool_]
+        self,
+        seen: Sightings,
+        row: NDArray[np.int64],
+        fresh: NDArray[np.bool_],
+        true: NDArray[np.bool_],
+        value: NDArray[np.float64],
     ) -> None:
         """Add up the window of each packet's flow."""
         sums = np.zeros(len(row), np.int64)
@@ -46,3 +52,5 @@ class Elephant(Selector):
         bin_ns = max(round(self.window_s * 1e9) // BINS, 1)
         window_sums(row, fresh, seen.packets.time_ns, amount, self.bins, self.latest, bin_ns, sums)
         true |= (row >= 0) & (sums >= self.threshold_mbps * 1e6 / 8 * self.window_s)
+        fast = np.flatnonzero(true)
+        value[fast] = sums[fast] * 8 / 1e6 / self.window_s

@@ -27,6 +27,7 @@ class Loss(Selector):
 
     event = "loss"
     keys = ("five-tuple",)  # sequence numbers of several connections do not compare
+    measured = ("share of the flow's packets that were retransmitted", "")
     parameters: ClassVar = {
         "threshold": Field(float, "share of packets retransmitted", 0.02, above=0, maximum=1, percent=True),
         "min_packets": Field(
@@ -41,13 +42,14 @@ class Loss(Selector):
     def allocate(self, rows: int) -> None:
         """All that is kept of a flow (packets, retransmissions, the highest end) stands in the state words."""
 
-    def events(self, seen: Sightings) -> NDArray[np.bool_]:
+    def events(self, seen: Sightings, value: NDArray[np.float64] | None = None) -> NDArray[np.bool_]:
         """Count packets and retransmissions, and compare their ratio: in one pass that also finds the rows."""
         p = seen.packets
         true = np.zeros(len(seen.key), np.bool_)
+        value = np.empty(len(true)) if value is None else value
         retransmissions(
             seen.key, seen.where, p.time_ns, seen.lost, p.protocol, p.tcp_seq, p.tcp_flags, p.payload_bytes,
             self.fp, self.state, self.buckets, self.ways, self.counters, self.threshold, self.min_packets,
-            np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64), true,
+            np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64), true, value,
         )  # fmt: skip
         return true

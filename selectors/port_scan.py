@@ -28,6 +28,7 @@ class PortScan(Selector):
 
     event = "port-scan"
     default_key = "src"
+    measured = ("distinct (destination, port) pairs tried within the window, as many as are remembered", "pairs")
     parameters: ClassVar = {
         "ports": Field(list[int], "destination ports that are watched", (22, 23, 445, 3389), minimum=0, maximum=65535),
         "threshold": Field(int, "distinct (destination, port) pairs tried", 10, minimum=1, maximum=4096, unit="pairs"),
@@ -50,15 +51,22 @@ class PortScan(Selector):
         return self.watched[seen.packets.dst_port] & has_ports & ~seen.lost
 
     def detect(
-        self, seen: Sightings, row: NDArray[np.int64], fresh: NDArray[np.bool_], true: NDArray[np.bool_]
+        self,
+        seen: Sightings,
+        row: NDArray[np.int64],
+        fresh: NDArray[np.bool_],
+        true: NDArray[np.bool_],
+        value: NDArray[np.float64],
     ) -> None:
         """Remember the pair of each packet and count those within the window."""
         concerned = np.flatnonzero(row >= 0)
         packets = seen.packets[concerned]
         pair = seen.flow_hash.keys(packets, "dst") ^ packets.dst_port.astype(np.uint64) * PORT_SALT
-        found = np.zeros(len(concerned), np.bool_)
+        tried = np.zeros(len(concerned), np.int64)
         distinct_pairs(
             row[concerned], fresh[concerned], pair, packets.time_ns,
-            self.pairs, self.tried_ns, np.int64(round(self.window_s * 1e9)), found,
+            self.pairs, self.tried_ns, np.int64(round(self.window_s * 1e9)), tried,
         )  # fmt: skip
-        true[concerned] = found
+        true[concerned] = tried >= self.threshold
+        scans = np.flatnonzero(true)
+        value[scans] = tried[tried >= self.threshold]

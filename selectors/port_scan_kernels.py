@@ -8,8 +8,8 @@ from ..kernels import lean_kernel
 
 
 @lean_kernel
-def distinct_pairs(row, fresh, pair, time_ns, pairs, tried_ns, window_ns, true):
-    """Set `true[i]` where packet i makes its source one that scans. 0 in `pairs` is a place not used yet."""
+def distinct_pairs(row, fresh, pair, time_ns, pairs, tried_ns, window_ns, tried):
+    """Write how many pairs the source of packet i has tried within the window. 0 in `pairs` is a place not used yet."""
     threshold = pairs.shape[1]
     for i in range(len(row)):
         r = row[i]
@@ -34,4 +34,4 @@ def distinct_pairs(row, fresh, pair, time_ns, pairs, tried_ns, window_ns, true):
             place = oldest
         pairs[r, place] = this
         tried_ns[r, place] = time_ns[i]
-        true[i] = recent + 1 >= threshold
+        tried[i] = recent + 1

@@ -14,8 +14,9 @@ Several delays are kept side by side: bit d of a mask is set where rule 3 holds 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, fields
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ from . import selection_kernels as sk
 
 MAX_DELAYS = 8
 FIRST_ENTRIES = 1 << 10
+NEVER = -(1 << 62)
+"""In place of a time: earlier than any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,42 @@ class Selection:
     time_ns: int
     row: int
     """Index of the completing packet in the sightings."""
+    entry: int = -1
+    """Number of the (flow, device) pair; where selections are forgotten, until more packets are taken."""
+    before_ns: int = NEVER
+    """When the event was last true in the earlier selection of the flow at the device, if there was one."""
+
+
+class NewSelections(Sequence[Selection]):
+    """The selections that one call made, in order: a sequence of `Selection`, and its fields as columns."""
+
+    def __init__(self, rows: NDArray[np.int64]) -> None:
+        """Take an array of shape (selections, fields of `Selection`)."""
+        self.flow, self.where, self.time_ns, self.row, self.entry, self.before_ns = rows.T
+        self.rows = rows
+
+    @classmethod
+    def of(cls, selections: Sequence[Selection]) -> NewSelections:
+        """Return selections as columns; those that are already, as they are."""
+        if isinstance(selections, cls):
+            return selections
+        return cls(np.array([astuple(s) for s in selections], np.int64).reshape(-1, len(fields(Selection))))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, which: int) -> Selection: ...
+    @overload
+    def __getitem__(self, which: slice) -> NewSelections: ...
+    def __getitem__(self, which: int | slice) -> Selection | NewSelections:
+        """Take one, or some."""
+        if isinstance(which, slice):
+            return NewSelections(self.rows[which])
+        return Selection(*(int(value) for value in self.rows[which]))
+
+    def __iter__(self) -> Iterator[Selection]:
+        return (Selection(*row) for row in self.rows.tolist())
 
 
 class Selections:
@@ -93,7 +132,7 @@ class Selections:
         reverse_where: NDArray[np.int32],
         true: NDArray[np.bool_],
         time_ns: NDArray[np.int64],
-    ) -> tuple[Tags, list[Selection]]:
+    ) -> tuple[Tags, NewSelections]:
         """Take sightings in order: tag them by what is selected so far, and select where the event is true.
 
         `reverse_where` is the device that selects for the reverse flow, where this packet crosses it, else -1.
@@ -102,7 +141,7 @@ class Selections:
         if self.forgets and n and 2 * self.entries > len(self.flow):
             self._forget(int(time_ns[0]))
         tags = Tags(*np.zeros((4, n), np.uint8))
-        made = np.zeros((int(np.count_nonzero(true)), 4), np.int64)
+        made = np.zeros((int(np.count_nonzero(true)), len(fields(Selection))), np.int64)
         taken = selected = 0
         while taken < n:
             taken, self.entries, self.flow_count, selected = sk.select(
@@ -114,7 +153,12 @@ class Selections:
             )  # fmt: skip
             if taken < n:
                 self._grow()
-        return tags, [Selection(*(int(v) for v in row)) for row in made[:selected]]
+        return tags, NewSelections(made[:selected])
+
+    def until_ns(self, entry: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return when the last selection of each entry ends, as things stand."""
+        found: NDArray[np.int64] = self.last_true_ns[entry] + self.hold_ns
+        return found
 
     def active_flows(self, start_ns: int, end_ns: int) -> NDArray[np.int32]:
         """Return the numbers of the flows that are selected at some time in [start, end), forgotten ones left out."""

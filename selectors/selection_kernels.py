@@ -87,7 +87,8 @@ def select(
 ):  # fmt: skip
     """Take sightings in order, from number `begin` on, while there is room for new selections.
 
-    Returns (sightings taken, entries, flows, selections) so far. `made` gets (flow, where, time, row).
+    Returns (sightings taken, entries, flows, selections) so far. `made` gets (flow, where, time, row, entry, and when
+    the event was last true in the earlier selection of the same flow and device).
     """
     n = np.uint64(len(key))
     for i in range(np.uint64(begin), n):
@@ -142,6 +143,8 @@ def select(
                     made[selections, 1] = device
                     made[selections, 2] = now
                     made[selections, 3] = i
+                    made[selections, 4] = e
+                    made[selections, 5] = last_true_ns[e]
                     selections += 1
             last_true_ns[e] = now
     return np.int64(n), entries, flow_count, selections

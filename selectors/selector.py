@@ -3,7 +3,8 @@
 A selector sees the packets that cross its device, in order, and says of each whether the event is now true for the
 packet's flow; `selection.py` makes selections of that, with their hold and delay. To add one: name the event and its
 parameters, allocate state for a number of rows, and write `detect`, where `row[i]` is the state row of packet i's
-flow and `fresh[i]` says that the row is new to the flow (start it anew). Then add the class to `events.EVENTS`.
+flow and `fresh[i]` says that the row is new to the flow (start it anew). Where the event is true, `detect` also says
+what was measured (`value[i]`), in the unit of the threshold. Then add the class to `events.EVENTS`.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class Selector:
     keys: tuple[str, ...] = KEY_KINDS
     """The flow keys that the event has a meaning for."""
     parameters: ClassVar[Mapping[str, Field]] = {}
+    measured: ClassVar[tuple[str, str]] = ("", "")
+    """What the selector measures of a flow, and its unit (empty for a share)."""
     state_words = 1
     """64-bit words of `state` for each row: the first is when the flow was last seen, others are the plug-in's own."""
 
@@ -72,8 +75,11 @@ class Selector:
         """Number of times that a flow's state was given up for want of memory."""
         return int(self.counters[0])
 
-    def events(self, seen: Sightings) -> NDArray[np.bool_]:
-        """Return for each sighting whether the event is now true for its flow."""
+    def events(self, seen: Sightings, value: NDArray[np.float64] | None = None) -> NDArray[np.bool_]:
+        """Return for each sighting whether the event is now true for its flow; there, set what was measured in `value`.
+
+        Elsewhere `value` stays as it was.
+        """
         n = len(seen.key)
         row, fresh, true = np.empty(n, np.int64), np.zeros(n, np.bool_), np.zeros(n, np.bool_)
         concerned = self.concerns(seen)
@@ -84,7 +90,7 @@ class Selector:
             seen.key, where, seen.packets.time_ns,
             self.fp, self.state, self.buckets, self.ways, self.counters, row, fresh,
         )  # fmt: skip
-        self.detect(seen, row, fresh, true)
+        self.detect(seen, row, fresh, true, np.empty(n) if value is None else value)
         return true
 
     # what a plug-in writes
@@ -98,7 +104,12 @@ class Selector:
         return ~seen.lost
 
     def detect(
-        self, seen: Sightings, row: NDArray[np.int64], fresh: NDArray[np.bool_], true: NDArray[np.bool_]
+        self,
+        seen: Sightings,
+        row: NDArray[np.int64],
+        fresh: NDArray[np.bool_],
+        true: NDArray[np.bool_],
+        value: NDArray[np.float64],
     ) -> None:
-        """Set `true[i]` where the event is true at sighting i; `row[i]` is -1 where it does not concern the event."""
+        """Set `true[i]` and `value[i]` where the event is true at sighting i; -1 in `row` is none of its concern."""
         raise NotImplementedError

@@ -31,6 +31,7 @@ class SynFlood(Selector):
 
     event = "syn-flood"
     default_key = "dst"
+    measured = ("unexplained SYNs in the last second", "SYN/s")
     parameters: ClassVar = {
         "threshold": Field(int, "unexplained SYNs in a second", 100, minimum=1, maximum=10**9, unit="SYN/s"),
     }
@@ -50,7 +51,12 @@ class SynFlood(Selector):
         return (seen.packets.protocol == TCP) & ~seen.lost & one_of_them
 
     def detect(
-        self, seen: Sightings, row: NDArray[np.int64], fresh: NDArray[np.bool_], true: NDArray[np.bool_]
+        self,
+        seen: Sightings,
+        row: NDArray[np.int64],
+        fresh: NDArray[np.bool_],
+        true: NDArray[np.bool_],
+        value: NDArray[np.float64],
     ) -> None:
         """Count SYNs and completed handshakes."""
         amount = np.zeros(len(row), np.int64)
@@ -61,3 +67,5 @@ class SynFlood(Selector):
         sums = np.zeros(len(row), np.int64)
         window_sums(row, fresh, seen.packets.time_ns, amount, self.bins, self.latest, int(1e9) // BINS, sums)
         true |= (row >= 0) & is_syn & (sums >= self.threshold)
+        flooded = np.flatnonzero(true)
+        value[flooded] = sums[flooded]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import socket
 import struct
 import subprocess
@@ -19,30 +18,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from mozart.agents.device import Device
 from mozart.agents.link import Told
 from mozart.agents.netns import network_of
 from mozart.agents.selecting import Notice
 from mozart.bus.config import Code, DeviceConfig, MonitorConfig, SelectorConfig
-from mozart.live.network import ovs_runs, start_ovs
+from mozart.tests.needs import needs, run_ovs
 from mozart.tests.packet_worlds import LINKS, Frame, pcap
 from mozart.traces.keys import seeded_secret
 from numpy.typing import NDArray
 
-needs_root = pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() != 0 or shutil.which("ip") is None,
-    reason="needs root and iproute2: makes network namespaces",
-)
+needs_root = needs("root", "ip")
 WORLDS = itertools.count()
 """A number for each world of this process, which stands in its names."""
 OVS_RUN = Path("/var/run/openvswitch")
-OVS_CTL = Path("/usr/share/openvswitch/scripts/ovs-ctl")
-needs_ovs = pytest.mark.skipif(
-    shutil.which("ovs-vsctl") is None or not OVS_CTL.exists(), reason="needs Open vSwitch: openvswitch-switch"
-)
-needs_nft = pytest.mark.skipif(shutil.which("nft") is None, reason="needs nftables")
-needs_tcpreplay = pytest.mark.skipif(shutil.which("tcpreplay") is None, reason="needs tcpreplay")
+needs_ovs, needs_nft, needs_tcpreplay = needs("ovs"), needs("nft"), needs("tcpreplay")
 
 
 def run(*command: str) -> str:
@@ -165,8 +155,7 @@ def bridge(tables: tuple[int, ...] = (1,)) -> Iterator[Bridge]:
     From left to right the metadata says for each table that packets are tagged there (bit 3k), from right to left that
     they are tagged for flows that they answer (bit 3k + 1).
     """
-    if not ovs_runs():
-        start_ovs()
+    run_ovs()
     number = next(WORLDS)
     name = own_name(f"{number}br")
     ends = {side: (own_name(f"{number}{side}"), own_name(f"{number}{side}0")) for side in "ab"}

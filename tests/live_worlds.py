@@ -2,18 +2,15 @@
 
 import fcntl
 import itertools
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-from mozart.live.network import ovs_runs, ovs_table, start_ovs
+from mozart.live.network import ovs_table
+from mozart.tests.needs import need, run_ovs
 from mozart.topologies.addresses import host_mac, interfaces
 
 PORT = 16699  # where no controller listens: the tests' own rules forward
-COMMANDS = ("ovs-vsctl", "ovs-ofctl", "mnexec", "tcpreplay", "nft", "tc", "ethtool", "ping")
 NETWORK = Path("/sys/class/net")
 
 
@@ -44,14 +41,8 @@ def inside(network, host, *command):
 
 def whole_machine():
     """Yield while nobody else makes switches and hosts of the usual names; skip where this machine can make none."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can make networks")
-    missing = [name for name in COMMANDS if shutil.which(name) is None]
-    if missing:
-        pytest.skip(f"{', '.join(missing)} not installed")
-    pytest.importorskip("mininet.net", reason="Mininet's Python part is not installed")
-    if not ovs_runs():
-        start_ovs()
+    need("root", "ip", "ovs", "mnexec", "mininet", "tcpreplay", "nft", "ping")
+    run_ovs()
     with Path("/tmp/mozart-live.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

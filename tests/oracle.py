@@ -17,6 +17,7 @@ from functools import cached_property
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
+from mozart.recordsets import FLOWS
 from mozart.tasks import Spec
 from mozart.topologies.catalogue import load
 from mozart.topologies.roles import RoutedPath, beside_path, on_path, routed_paths
@@ -161,7 +162,13 @@ def routed_packets(spec: Spec, topology: Topology, batch: PacketBatch) -> list[P
 # -------------------------------------------------------------------------------------------------- selectors
 
 
-class PlainLoss:
+class PlainEvent:
+    """What all have: after `see` says true, `value` is what was measured."""
+
+    value = 0.0
+
+
+class PlainLoss(PlainEvent):
     """Rules of selectors/loss.py."""
 
     def __init__(self, threshold: float, min_packets: int) -> None:
@@ -177,6 +184,7 @@ class PlainLoss:
             self.packets[flow] += 1
             if packet.protocol == TCP:
                 self.segment(flow, packet)
+        self.value = self.lost[flow] / max(self.packets[flow], 1)
         return self.packets[flow] >= self.min_packets and self.lost[flow] >= self.threshold * self.packets[flow]
 
     def segment(self, flow: Any, packet: Packet) -> None:
@@ -194,7 +202,7 @@ def before(a: int, b: int) -> bool:
     return (a - b) % 2**32 >= 2**31
 
 
-class PlainPortScan:
+class PlainPortScan(PlainEvent):
     """Rules of selectors/port_scan.py."""
 
     def __init__(self, ports: Sequence[int], threshold: int, window_s: float) -> None:
@@ -206,14 +214,15 @@ class PlainPortScan:
             return False
         tried = self.tried[flow]
         tried[packet.dst, packet.dst_port] = packet.time_ns
-        return sum(packet.time_ns - at < self.window_ns for at in tried.values()) >= self.threshold
+        self.value = min(sum(packet.time_ns - at < self.window_ns for at in tried.values()), self.threshold)
+        return self.value >= self.threshold
 
 
-class PlainElephant:
+class PlainElephant(PlainEvent):
     """Rules of selectors/elephant.py."""
 
     def __init__(self, threshold_mbps: float, window_s: float) -> None:
-        self.least = threshold_mbps * 1e6 / 8 * window_s
+        self.least, self.window_s = threshold_mbps * 1e6 / 8 * window_s, window_s
         self.bin_ns = max(round(window_s * 1e9) // 8, 1)
         self.sent: dict[Any, list[tuple[int, int]]] = defaultdict(list)
 
@@ -222,10 +231,12 @@ class PlainElephant:
             return False
         now = packet.time_ns // self.bin_ns
         self.sent[flow].append((now, packet.ip_bytes))
-        return sum(size for at, size in self.sent[flow] if at > now - 8) >= self.least
+        sent = sum(size for at, size in self.sent[flow] if at > now - 8)
+        self.value = sent * 8 / 1e6 / self.window_s
+        return sent >= self.least
 
 
-class PlainSynFlood:
+class PlainSynFlood(PlainEvent):
     """Rules of selectors/syn_flood.py."""
 
     def __init__(self, threshold: int) -> None:
@@ -245,7 +256,8 @@ class PlainSynFlood:
         elif connection in self.pending:
             self.pending.remove(connection)
             self.counts[flow].append((now, -1))
-        return bool(syn) and sum(n for at, n in self.counts[flow] if at > now - 8) >= self.threshold
+        self.value = sum(n for at, n in self.counts[flow] if at > now - 8)
+        return bool(syn) and self.value >= self.threshold
 
 
 EVENTS: dict[str, Any] = {
@@ -312,6 +324,8 @@ class Entry:
     pre: int = 0
     """Packets recorded before the monitor learnt of the selection."""
     sampled: bool = False
+    back_ns: int = 0
+    """When it came back into the table."""
 
     @property
     def bytes(self) -> int:
@@ -395,6 +409,8 @@ class PlainTable:
             known = ghost is not None
             if selects:
                 entry = self.enter_selected(flow, span, ghost)
+                if entry is not None and ghost is not None:
+                    entry.back_ns = now
             elif ghost:
                 ghost.packets.append((serial, size))
             elif luck < int(self.probability * 2**32):
@@ -624,6 +640,21 @@ class Crossed:
     """Packets while the selection lasted."""
 
 
+@dataclass
+class Selected:
+    """A flow selected at a device, by its packet `packet`, at `at_ns`."""
+
+    flow: int
+    selector: str
+    number: int
+    packet: Packet
+    at_ns: int
+    value: float
+    last_true_ns: int
+    crossed: bool = False
+    done: bool = False
+
+
 class TaskOracle:
     """One task with one detection delay."""
 
@@ -645,6 +676,10 @@ class TaskOracle:
         self.drops: set[tuple[int, str]] = set()
         self.flows: set[int] = set()
         self.selected_on: dict[tuple[int, str], RoutedPath] = {}
+        self.made: list[Selected] = []
+        self.latest: dict[tuple[int, str], Selected] = {}
+        self.times: dict[int, int] = {}
+        self.flow_rows: list[dict[str, Any]] = []
         self.truth: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0, 0, 0])
         """By flow and monitor: bytes, pre-event bytes, packets while the selection lasted."""
         links = {frozenset((link.a, link.b)): link.name for link in topology.links}
@@ -672,6 +707,7 @@ class TaskOracle:
     def packet(self, packet: Packet) -> None:
         """A packet goes its way: tagged by what is selected so far, judged, then seen by the monitors."""
         now, flow = packet.time_ns, packet.key[self.kind]
+        self.times[packet.serial] = now
         self.deliver(now)
         selector = self.selector_of(packet.path)
         tagged = selector in packet.crossed and self.selections.tags((flow, selector), now)
@@ -730,8 +766,13 @@ class TaskOracle:
         self.flows.add(flow)
         self.selections.event(flow, now)
         if not self.selections.event((flow, selector), now):
+            self.latest[flow, selector].last_true_ns = now
             return
         assert packet.path is not None
+        number = 1 + sum(selected.flow == flow for selected in self.made)
+        selected = Selected(flow, selector, number, packet, now, self.event.value, now)
+        self.made.append(selected)
+        self.latest[flow, selector] = selected
         self.selected_on[flow, selector] = packet.path
         at = self.task.monitor.at
         for devices, kind in ((beside_path(packet.path, at), SELECT), (on_path(packet.path, at), HINT)):
@@ -808,7 +849,7 @@ class TaskOracle:
 
     # the end of an epoch
 
-    def end_epoch(self, start_ns: int, end_ns: int) -> None:
+    def end_epoch(self, number: int, start_ns: int, end_ns: int) -> None:
         """Compare what the monitors have with what was."""
         self.deliver(end_ns - 1)
         active = {flow for flow in self.flows if self.selections.holds(flow, start_ns)}
@@ -818,18 +859,99 @@ class TaskOracle:
                 truth[0] += crossed.bytes
                 truth[1] += crossed.pre_bytes
                 truth[2] += crossed.while_selected
+        lasting = [s for s in self.made if s.last_true_ns + self.selections.hold_ns >= start_ns]
         for setting in self.settings:
+            self.flow_rows += self.flows_of(setting, number, lasting)
             self.report(setting, active)
+        for selected in lasting:
+            selected.crossed |= any((selected.flow, device) in self.epoch for device in self.monitors)
+        self.unseen(
+            [s for s in self.made if s.last_true_ns + self.selections.hold_ns < end_ns], start_ns, number, end_ns
+        )
         self.epoch.clear()
         self.paths.clear()
         self.drops.clear()
+
+    def flows_of(self, setting: Setting, number: int, lasting: Sequence[Selected]) -> Iterator[dict[str, Any]]:
+        """Return a row for each selection and monitor that its flow crossed; the first of a flow has the figures."""
+        seen: set[int] = set()
+        for selected in lasting:
+            for device, table in zip(self.monitors, setting.tables, strict=True):
+                if (selected.flow, device) in self.epoch:
+                    crossed = self.epoch[selected.flow, device]
+                    entry = next((e for e in self.reported(setting, table) if e.flow == selected.flow), None)
+                    row = self.flow_row(setting, selected, number)
+                    row |= {"monitor": device, "captured": bool(entry and entry.packets)}
+                    row["why_not"] = self.reason(setting, crossed, bool(entry and entry.packets), table)
+                    if selected.flow not in seen:
+                        row |= {"true_packets": len(crossed.serials), "true_bytes": crossed.bytes}
+                        row["pre_event_bytes"] = crossed.pre_bytes
+                        row |= self.record_of(setting, entry) if entry and entry.packets else {}
+                    yield row
+            seen.add(selected.flow)
+
+    def unseen(self, some: Iterable[Selected], start_ns: int, number: int, end_ns: int) -> None:
+        """Add a row for each of some selections that have ended, where no monitor was crossed while they lasted."""
+        for selected in some:
+            if not selected.crossed and not selected.done:
+                made_in = max(number + (selected.at_ns - start_ns) // (end_ns - start_ns), 0)
+                for setting in self.settings:
+                    row = self.flow_row(setting, selected, made_in)
+                    assert selected.packet.path is not None
+                    some_monitor = on_path(selected.packet.path, self.task.monitor.at)
+                    self.flow_rows.append(row | {"why_not": "unreachable" if some_monitor else "no-monitor"})
+            selected.done = True
+
+    def reason(self, setting: Setting, crossed: Crossed, captured: bool, table: PlainTable) -> str | None:
+        if not crossed.while_selected:
+            return "unreachable"
+        if captured:
+            return None
+        if setting.mode == "none":
+            return "not-sampled"
+        return "full" if table.collisions else "late"
+
+    def flow_row(self, setting: Setting, selected: Selected, number: int) -> dict[str, Any]:
+        packet, kind = selected.packet, self.kind
+        row: dict[str, Any] = dict.fromkeys(FLOWS.names)
+        parts = {"five-tuple": ("src", "dst", "src_port", "dst_port", "protocol"), "src+dst": ("src", "dst")}
+        row |= {name: getattr(packet, name) for name in parts.get(kind, (kind,))}
+        return row | {
+            "task": self.task.name,
+            "event": self.task.selector.event,
+            "event_value": selected.value,
+            "selected_ns": selected.at_ns,
+            "selector": selected.selector,
+            "selection": selected.number,
+            "mode": setting.mode,
+            "memory_entries": setting.entries,
+            "detection_delay_ms": float(self.delay_ms),
+            "epoch": number,
+            "captured": False,
+        }
+
+    def record_of(self, setting: Setting, entry: Entry) -> dict[str, Any]:
+        p = setting.probability
+        missed = (1 - p) / p * entry.bytes / len(entry.packets) if entry.sampled else 0.0
+        return {
+            "capture_mode": "sampled" if entry.sampled else "selected",
+            "packets": len(entry.packets),
+            "bytes": entry.bytes,
+            "estimate_bytes": entry.bytes + missed,
+            "first_ns": self.times[entry.packets[0][0]],
+            "last_ns": max(self.times[entry.packets[-1][0]], entry.back_ns),
+        }
+
+    def reported(self, setting: Setting, table: PlainTable) -> list[Entry]:
+        """Return the entries that a monitor reports."""
+        return [e for e in table.entries_of() if e.selected_ns is not None or setting.mode == "none"]
 
     def report(self, setting: Setting, active: set[int]) -> None:
         size = 72 + (64 if self.task.monitor.measure.startswith("distinct") else 0)
         counts: list[dict[int, int]] = []
         complete: list[bool] = []
         for device, table in zip(self.monitors, setting.tables, strict=True):
-            records = [e for e in table.entries_of() if e.selected_ns is not None or setting.mode == "none"]
+            records = self.reported(setting, table)
             setting.report_bytes += size * len(records)
             setting.collisions += table.collisions
             setting.refused += table.refused
@@ -987,6 +1109,18 @@ def replay(
     delays_ms: Sequence[float] | None = None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Replay packets; returns the rows of the report (but for the floor) and the located links."""
+    oracles = run(spec, batch, modes, memory, delays_ms)
+    return [row for o in oracles for row in o.rows()], [found for o in oracles for found in o.located()]
+
+
+def run(
+    spec: Spec,
+    batch: PacketBatch,
+    modes: Sequence[str] = tuple(MODE_TRAITS),
+    memory: Sequence[int] | None = None,
+    delays_ms: Sequence[float] | None = None,
+) -> list[TaskOracle]:
+    """Replay packets; returns what became of each task with each detection delay."""
     topology = load(spec.topology.name, **spec.topology.options)
     packets = routed_packets(spec, topology, batch)
     epoch_ns = round(spec.sampling.epoch_s * 1e9)
@@ -1006,7 +1140,7 @@ def replay(
         epoch = min(e for e in filled if e >= epoch)
         for oracle in oracles:
             if epoch > current:
-                oracle.end_epoch(start + current * epoch_ns, start + (current + 1) * epoch_ns)
+                oracle.end_epoch(current, start + current * epoch_ns, start + (current + 1) * epoch_ns)
             if epoch > begun and at >= start + epoch * epoch_ns:
                 oracle.start_epoch(start + epoch * epoch_ns)
             if what == 0:
@@ -1017,5 +1151,7 @@ def replay(
         if at >= start + epoch * epoch_ns:
             begun = epoch
     for oracle in oracles:
-        oracle.end_epoch(start + current * epoch_ns, start + (current + 1) * epoch_ns)
-    return [row for o in oracles for row in o.rows()], [found for o in oracles for found in o.located()]
+        bounds = start + current * epoch_ns, start + (current + 1) * epoch_ns
+        oracle.end_epoch(current, *bounds)
+        oracle.unseen(oracle.made, bounds[0], current, bounds[1])
+    return oracles

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mozart.tests.needs import needs
 
 ROOM = str(Path(__file__).resolve().parent.parent)
 PROGRAM = """
@@ -48,7 +49,7 @@ def said(rest: str, old: str = "", new: str = "") -> list[str]:
     return done.stdout.splitlines()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may be a real-time process")
+@needs("root")
 def test_a_thread_that_never_pauses_is_real_time_no_more_until_it_pauses():
     try:
         before = os.sched_getscheduler(0), os.sched_getparam(0)
@@ -77,14 +78,14 @@ print(priority.realtime, rounds(0.05, 0.001, False), rounds(0.001, 0.05, True))
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may be a real-time process")
+@needs("root")
 def test_a_thread_that_works_nearly_all_the_time_is_not_real_time_however_often_it_pauses():
     if said("print(priority.realtime)\n") != ["True"]:
         pytest.skip("root may not be a real-time process here")
     assert said(OVERWORKED) == ["True True True"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+@needs("root")
 def test_who_may_not_goes_on_as_before():
     nobody = "os.setgroups([]); os.setgid(65534); os.setuid(65534)\npriority = Priority()"
     found = said("print(priority.realtime, policy() == os.SCHED_OTHER)\n", "priority = Priority()", nobody)

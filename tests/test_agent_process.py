@@ -30,15 +30,16 @@ from mozart.tests.agent_worlds import (
     until,
     veth_pair,
 )  # fmt: skip
+from mozart.tests.needs import need, needs
 
-pytest.importorskip("paho.mqtt", reason="paho-mqtt is not installed (scripts/setup live)")
+need("paho")
 broker_module = pytest.importorskip("mozart.live.broker")
 from mozart.bus.client import BusClient  # noqa: E402
 
 pytestmark = [
     needs_root,
     needs_nft,
-    pytest.mark.skipif(broker_module.mosquitto() is None, reason="mosquitto is not installed (scripts/setup live)"),
+    needs("mosquitto"),
 ]
 S = 10**9
 START_S = 60.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import struct
 from contextlib import closing
 
@@ -11,6 +12,7 @@ from mozart.agents.netns import network_of
 from mozart.agents.ring import Ring
 from mozart.errors import LiveError
 from mozart.tests.agent_worlds import needs_root, run, tcp, until, veth_pair
+from mozart.tests.needs import need
 from mozart.tests.packet_worlds import LINKS, MACS, decode_plainly, plain_rows, udp
 from mozart.traces.packets import PacketBatch, address_text, concatenate
 
@@ -36,8 +38,9 @@ def take(ring: Ring, packets: int, within_s: float = 5.0) -> tuple[PacketBatch, 
 
 
 def test_takes_what_scapy_reads_of_the_same_frames():
-    scapy = pytest.importorskip("scapy.layers.l2")
-    pytest.importorskip("scapy.layers.inet6")
+    need("scapy")
+    scapy = importlib.import_module("scapy.layers.l2")
+    importlib.import_module("scapy.layers.inet6")
     frames = [tcp(i, 1000 + i, payload=i * 7 % 900, dscp=i % 64) for i in range(500)]
     frames += [LINKS["ethernet"][1](udp(ports=(i, 53), payload=i)) for i in range(100)] + [IPV6, ARP, CUT]
     with veth_pair() as (a, b), closing(Ring(b.interface, b.pid)) as ring:

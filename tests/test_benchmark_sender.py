@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-pytest.importorskip("paho.mqtt", reason="paho-mqtt is not installed (scripts/setup live)")
 from mozart.agents.ring import Ring
 from mozart.benchmarks.agent_intake import Sender, compiled, write_trace
 from mozart.tests.agent_worlds import needs_root, until, veth_pair
+from mozart.tests.needs import needs
 from mozart.traces.packets import COLUMNS, concatenate
 from mozart.traces.reader import read
 
-pytestmark = [needs_root, pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")]
+pytestmark = [needs_root, needs("paho", "gcc")]
 PACKETS, ROUNDS, FIRST = 700, 3, 5
 
 

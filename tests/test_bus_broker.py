@@ -15,13 +15,13 @@ from mozart.bus.access import BrokerAccess
 from mozart.bus.client import BusClient
 from mozart.bus.spool import Spool
 from mozart.errors import BusError, LiveError
-from mozart.live.broker import Broker, mosquitto
+from mozart.live.broker import Broker
 from mozart.live.operator import Operator
 from mozart.live.ports import free_port, holder
 from mozart.live.waiting import until
+from mozart.tests.needs import needs
 
-pytest.importorskip("paho.mqtt", reason="paho-mqtt is not installed (scripts/setup live)")
-pytestmark = pytest.mark.skipif(mosquitto() is None, reason="mosquitto is not installed (scripts/setup live, as root)")
+pytestmark = needs("paho", "mosquitto")
 
 DEADLINE_S = 20.0
 

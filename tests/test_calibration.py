@@ -1,12 +1,12 @@
 """The calibration: figures of small worlds are right, and synthetic traffic keeps within its bounds."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from mozart.cli import main
+from mozart.tests.needs import TRACES, needs
 from mozart.traces.calibration import (
     FULL_RATE,
     PUBLISHED,
@@ -27,7 +27,7 @@ from mozart.traces.reader import read
 from mozart.traces.synth import Synthesizer, SynthOptions
 from mozart.traces.synth_model import CAIDA_LIKE
 
-CAIDA = Path(__file__).parents[2] / "shared" / "traces" / "caida_nyc_20180315_0.024s.pcap.gz"
+CAIDA = TRACES / "caida_nyc_20180315_0.024s.pcap.gz"
 PLAIN: dict[str, Any] = {"scanners": 0, "syn_floods": 0, "elephants": 0}
 BARS = {figure.name: figure for figure in PUBLISHED if figure.bar}
 
@@ -78,7 +78,7 @@ def test_the_mean_length_that_the_rate_follows_from_is_that_of_the_draws():
         assert np.mean(drawn > 10) == pytest.approx(lengths.table()[10], abs=0.002)
 
 
-@pytest.mark.skipif(not CAIDA.exists(), reason=f"the real trace {CAIDA.name} is not there")
+@needs("traces")
 def test_the_real_slice_measures_as_published():
     with read(CAIDA) as trace:
         measured = measure(trace)

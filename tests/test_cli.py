@@ -18,12 +18,12 @@ import mozart
 import pytest
 from mozart.cli import COMMANDS, Group, build_parser, main
 from mozart.errors import MozartError
+from mozart.tests.needs import trace as real_trace
 from mozart.traces.packets import PacketBatch, address_words, concatenate
 from mozart.traces.progress import watched
 from mozart.traces.reader import read
 from mozart.traces.writer import PcapWriter
 
-TRACES = Path(__file__).resolve().parent.parent.parent / "shared" / "traces"
 MOZART = [sys.executable, "-c", "import sys; from mozart.cli import main; sys.exit(main())"]
 SECOND_NS = 1_000_000_000
 
@@ -165,10 +165,8 @@ def test_info_of_a_damaged_trace_shows_what_was_read_then_the_damage(trace, caps
 
 @pytest.mark.parametrize("name", ["auckland_20000125_87s.pcap.gz", "caida_nyc_20180315_0.024s.pcap.gz"])
 def test_info_of_real_traces_gives_their_published_counts(name, capsys):
-    if not (TRACES / name).exists():
-        pytest.skip(f"{TRACES / name} is not on this machine")
     published = {"auckland": (31249, 2580, 87.5, 0.24), "caida": (10000, 3149, 0.024, 0.61)}[name.split("_")[0]]
-    assert run("trace", "info", TRACES / name, "--json") == 0
+    assert run("trace", "info", real_trace(name), "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["packets"], report["flows"]) == published[:2]
     assert report["duration_s"] == pytest.approx(published[2], rel=0.01)
@@ -196,7 +194,8 @@ def test_info_stopped_by_ctrl_c_shows_what_was_read(monkeypatch, capsys):
     assert (report["packets"], report["skipped"], report["complete"]) == (3, {"not_ip": 4}, False)
 
 
-def test_ctrl_c_on_a_pipe_shows_what_came_through_it(trace):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_on_a_pipe_shows_what_came_through_it(trace, number):
     with subprocess.Popen(
         [*MOZART, "trace", "info", "-", "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
@@ -204,10 +203,11 @@ def test_ctrl_c_on_a_pipe_shows_what_came_through_it(trace):
         process.stdin.write(trace.read_bytes())
         process.stdin.flush()
         wait_until(partial(is_empty, process.stdin.fileno()), "the pipe to be empty")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         report = json.load(process.stdout)
         process.wait()
-    assert (report["packets"], report["complete"], process.returncode) == (len(all_packets(trace)), False, 130)
+    found = report["packets"], report["complete"], process.returncode
+    assert found == (len(all_packets(trace)), False, 128 + number)
 
 
 def is_empty(pipe: int) -> bool:
@@ -283,7 +283,8 @@ def test_a_reader_that_leaves_early_gets_no_complaint(trace):
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "name"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")]
+    ("number", "status", "name"),
+    [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM"), (signal.SIGHUP, 129, "SIGHUP")],
 )
 def test_ctrl_c_and_sigterm_leave_nothing_under_the_name_and_say_so(number, status, name, tmp_path):
     folder = tmp_path / "out"

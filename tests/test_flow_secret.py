@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from mozart.bus.config import DeviceConfig
-from mozart.controller.plan import make_plan
-from mozart.controller.planned import PLANS, Plan, write_whole
-from mozart.controller.planning import Planning
+from mozart.controller.plan import main, make_plan
+from mozart.controller.planned import Plan, adopt, load_plan, write_whole
 from mozart.errors import BusError
 from mozart.replay.vocabulary import load
+from mozart.traces.keys import seeded_secret
 
 TASK = {"name": "t", "selector": {"event": "loss", "at": "source-host"}, "monitor": {"measure": "volume", "at": "h2"}}
 SPEC = {"topology": {"name": "line", "n": 2}, "tasks": [TASK]}
@@ -27,37 +27,32 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-@pytest.fixture
-def no_planner(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plan in this process."""
-
-    def draft(planning: Planning, request: dict[str, object], before: Plan | None) -> Plan:
-        return plan_of(**{name: value for name, value in request.items() if name != "spec"})
-
-    monkeypatch.setattr(Planning, "draft", draft)
+def planned(folder: Path, request: dict[str, object]) -> Plan:
+    """Plan as the process of the planner does."""
+    folder.mkdir(exist_ok=True)
+    (folder / "asked.json").write_text(json.dumps(request))
+    assert main([str(folder / "asked.json"), str(folder / "plan.json")]) == 0
+    return load_plan(folder / "plan.json")
 
 
-def test_every_run_draws_a_secret_and_keeps_it(tmp_path: Path, no_planner: None) -> None:
-    asked = tmp_path / "request.json"
-    asked.write_text(json.dumps({"spec": SPEC}))
+def test_every_run_draws_a_secret_and_keeps_it(tmp_path: Path) -> None:
     secrets = set()
     for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        planning = Planning(tmp_path / name)
-        first = planning.first(asked)
-        later = [first.at_times({"end_ns": 5}), planning.next(first, first.request), Planning(planning.run).first(None)]
+        first = planned(tmp_path / name, {"spec": SPEC})
+        later = [first.at_times({"end_ns": 5}), planned(tmp_path / name, {**first.request, "revision": 2})]
         told = {config.flow_secret for plan in (first, *later) for config in plan.devices.values()}
         assert len(told) == 1 and told == {plan.request["flow_secret"] for plan in (first, *later)}
         secrets |= told
     assert len(secrets) == 2 and all(len(secret) == 64 for secret in secrets)
+    assert seeded_secret(1) not in secrets
 
 
-def test_files_with_the_secret_are_for_their_owner_alone(tmp_path: Path, no_planner: None) -> None:
-    asked = tmp_path / "request.json"
-    asked.write_text(json.dumps({"spec": SPEC}))
-    secret = Planning(tmp_path).first(asked).request["flow_secret"]
+def test_files_with_the_secret_are_for_their_owner_alone(tmp_path: Path) -> None:
+    plan = planned(tmp_path, {"spec": SPEC})
+    adopt(tmp_path, plan)
+    secret = plan.request["flow_secret"]
     has_it = [path for path in tmp_path.rglob("*") if path.is_file() and secret in path.read_text()]
-    assert {path.name for path in has_it} == {"plan.json", "1.json"} and (tmp_path / PLANS).is_dir()
+    assert {path.name for path in has_it} == {"plan.json", "1.json"}
     assert {mode_of(path) for path in has_it} == {0o600}
     (tmp_path / ".again.draft").write_text("what a crash left, for all to read")
     (tmp_path / ".again.draft").chmod(0o644)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from mozart.live.waiting import until
 from mozart.tests.live_worlds import bridges_there, interfaces_there, whole_machine
+from mozart.tests.needs import TRACES, needs
 
 ROOT = Path(__file__).resolve().parent.parent
-REAL = ROOT.parent / "shared" / "traces" / "auckland_20000125_87s.pcap.gz"
+REAL = TRACES / "auckland_20000125_87s.pcap.gz"
 KEYS = {
     "switches", "hosts", "packets_sent", "packets_delivered", "packets_tagged", "rows", "replay_rows", "drops",
     "event_to_tag_ms", "explicit_ms", "rules", "faults", "clean",
@@ -53,7 +54,7 @@ def test_three_tasks_select_and_capture_live_what_the_replay_says(tmp_path):
     assert names >= {"run.json", "rows.csv", "rows.parquet", "comparison.csv", "live-and-replay.png", "plan.json"}
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="../shared/traces is not here")
+@needs("traces")
 def test_a_real_trace_selects_the_flows_of_its_replay(tmp_path):
     spec = tmp_path / "real.yaml"
     spec.write_text(

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +10,9 @@ import pytest
 from mozart.live.clean import clean
 from mozart.live.record import FILE, Record, recorded_runs
 from mozart.live.waiting import until
+from mozart.tests.needs import needs
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not all(map(shutil.which, ("ip", "nft", "unshare", "nsenter"))),
-    reason="needs root, iproute2, nftables and util-linux: makes network namespaces",
-)
+pytestmark = needs("root", "ip", "nft", "namespaces")
 DEADLINE_S = 30.0
 RUN = """
 import sys

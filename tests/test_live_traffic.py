@@ -1,5 +1,6 @@
 """Traffic of a live run: split by host it is the trace that it was, as frames that other tools find right."""
 
+import importlib
 import struct
 from pathlib import Path
 
@@ -11,15 +12,15 @@ from mozart.live.network import MTU
 from mozart.live.traffic import LEAD_NS, parse, sites_of, split
 from mozart.replay.vocabulary import load
 from mozart.tasks import Spec
+from mozart.tests.needs import need
+from mozart.tests.needs import trace as real_trace
 from mozart.topologies.catalogue import load as load_topology
 from mozart.topologies.topology import Topology
 from mozart.traces.packets import COLUMNS, PacketBatch, address_words, concatenate
 from mozart.traces.reader import read
 from mozart.traces.writer import PcapWriter
 
-TRACES = Path(__file__).resolve().parent.parent.parent / "shared" / "traces"
-AUCKLAND = TRACES / "auckland_20000125_87s.pcap.gz"
-CAIDA = TRACES / "caida_nyc_20180315_0.024s.pcap.gz"
+AUCKLAND, CAIDA = "auckland_20000125_87s.pcap.gz", "caida_nyc_20180315_0.024s.pcap.gz"
 TASK = {
     "name": "all",
     "selector": {"event": "elephant", "at": "ingress-switch", "threshold_mbps": 1},
@@ -30,12 +31,6 @@ SYNTHETIC = {"synthetic": "caida-like", "duration_s": 2, "packets_per_s": 5000, 
 
 def spec_with(**traffic):
     return load({"topology": {"name": "b4"}, "traffic": traffic, "tasks": [TASK]})
-
-
-def needs(path: Path) -> Path:
-    if not path.exists():
-        pytest.skip(f"{path} is missing")
-    return path
 
 
 def read_all(path: Path) -> tuple[PacketBatch, dict[str, int]]:
@@ -53,7 +48,7 @@ def entering(spec: Spec, topology: Topology) -> tuple[PacketBatch, np.ndarray, n
 
 @pytest.mark.parametrize("trace", [AUCKLAND, CAIDA], ids=["auckland", "caida"])
 def test_the_files_of_all_hosts_hold_the_trace_packet_by_packet(trace, tmp_path):
-    spec, topology = spec_with(trace=str(needs(trace))), load_topology("b4")
+    spec, topology = spec_with(trace=str(real_trace(trace))), load_topology("b4")
     traffic = split(spec, topology, tmp_path)
     batch, src, _ = entering(spec, topology)
     assert traffic.total == len(batch)
@@ -70,7 +65,7 @@ def test_the_files_of_all_hosts_hold_the_trace_packet_by_packet(trace, tmp_path)
 
 
 def test_the_rate_is_kept_below_the_limit_or_the_speed_is_what_was_asked(tmp_path):
-    spec, topology = spec_with(trace=str(needs(CAIDA))), load_topology("b4")
+    spec, topology = spec_with(trace=str(real_trace(CAIDA))), load_topology("b4")
     slow = split(spec, topology, tmp_path / "slow", rate_pps=10_000)
     assert slow.total / slow.duration_s == pytest.approx(10_000, rel=0.01)
     assert slow.speed < 0.05
@@ -85,7 +80,8 @@ def test_the_rate_is_kept_below_the_limit_or_the_speed_is_what_was_asked(tmp_pat
 
 def test_scapy_finds_every_frame_right(tmp_path):
     """Lengths, addresses of the sites, and checksums, which scapy works out anew."""
-    scapy = pytest.importorskip("scapy.all")
+    need("scapy")
+    scapy = importlib.import_module("scapy.all")
     spec, topology = spec_with(**SYNTHETIC), load_topology("b4")
     traffic = split(spec, topology, tmp_path)
     frames = scapy.rdpcap(str(traffic.files["h7"]))

@@ -18,6 +18,7 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mozart.tests.needs import trace as real_trace
 from mozart.tests.packet_worlds import (
     Frame,
     Pcapng,
@@ -34,8 +35,6 @@ from mozart.traces.keys import FlowHash
 from mozart.traces.packets import PacketBatch
 from mozart.traces.reader import read
 from mozart.traces.writer import PcapWriter
-
-REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "traces"
 
 COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
     "plain": bytes,
@@ -57,10 +56,8 @@ def zstd(data: bytes, checksum: bool = False) -> bytes:
     ],
 )
 def test_real_traces_have_their_published_counts(name: str, packets: int, flows: int, duration_s: float) -> None:
-    if not (REAL / name).exists():
-        pytest.skip(f"the real traces are not at {REAL}")
     table = FlowTable(FlowHash.seeded(1))
-    with read(REAL / name) as trace:
+    with read(real_trace(name)) as trace:
         times = []
         for batch in trace:
             table.add(batch)

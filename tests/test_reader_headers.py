@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mozart.tests.needs import needs
 from mozart.tests.packet_worlds import LINKS, Frame, Plain, decode_plainly, pcap, plain_rows, read_all
 from mozart.traces.packets import address_words
 from scapy.layers.inet import ICMP, IP, TCP, UDP
@@ -149,7 +149,7 @@ def as_tshark_reads(path: Path) -> list[dict[str, str]]:
     return [dict(zip(TSHARK_FIELDS, line.split("\t"), strict=True)) for line in out.splitlines()]
 
 
-@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+@needs("tshark")
 @pytest.mark.parametrize("link", LINKS)
 def test_packet_by_packet_as_tshark(link: str, tmp_path: Path) -> None:
     names = write_zoo(tmp_path / "zoo.pcap", link)

@@ -20,6 +20,7 @@ from mozart.live.processes import Process
 from mozart.live.record import FILE, MARK, Record, read_record, recorded_runs, undo
 from mozart.live.things import is_there, remove, start_tick
 from mozart.live.waiting import until
+from mozart.tests.needs import need, needs
 
 DEADLINE_S = 30.0
 NAME = f"mz{os.getpid() % 100_000}"
@@ -38,10 +39,8 @@ def has(*programs: str) -> bool:
     )
 
 
-needs_network = pytest.mark.skipif(
-    not has("ip", "nft"), reason="needs root, iproute2 and nftables (scripts/setup live)"
-)
-needs_ovs = pytest.mark.skipif(not has("ovs-vsctl"), reason="needs root and openvswitch-switch (scripts/setup live)")
+needs_network = needs("root", "ip", "nft")
+needs_ovs = needs("root", "ovs")
 
 
 @pytest.fixture
@@ -338,12 +337,12 @@ def names_of_switches() -> Iterator[None]:
 
 
 @needs_ovs
-@pytest.mark.skipif(not has("mnexec"), reason="needs Mininet's mnexec (scripts/setup live)")
+@needs("root", "mnexec")
 @pytest.mark.parametrize("lines", [4, 9, 14, 100])
 def test_a_network_killed_while_it_is_made_is_undone(
     ovs: None, names_of_switches: None, base: Path, tmp_path: Path, lines: int
 ) -> None:
-    pytest.importorskip("mininet", reason="mininet is not installed (scripts/setup live)")
+    need("mininet")
 
     def state() -> tuple[set[str], set[str]]:
         bridges = subprocess.run(["ovs-vsctl", "list-br"], capture_output=True, text=True).stdout.split()

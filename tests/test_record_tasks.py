@@ -12,11 +12,11 @@ from mozart.bus.access import write_access
 from mozart.bus.client import BusClient
 from mozart.cli import main
 from mozart.live import record as records_module
-from mozart.live.broker import Broker, mosquitto
+from mozart.live.broker import Broker
 from mozart.live.record import RUNNING, Record
+from mozart.tests.needs import needs
 
-pytest.importorskip("paho.mqtt", reason="paho-mqtt is not installed (scripts/setup live)")
-pytestmark = pytest.mark.skipif(mosquitto() is None, reason="mosquitto is not installed (scripts/setup live, as root)")
+pytestmark = needs("paho", "mosquitto")
 
 TASKS = Path(__file__).resolve().parent.parent / "examples" / "b4-live.yaml"
 

@@ -18,11 +18,10 @@ import mozart
 import pytest
 from mozart.cli import main
 from mozart.errors import SpecError
+from mozart.tests.needs import trace as real_trace
 from mozart.traces.synth import Synthesizer
 from mozart.traces.synth_options import SynthOptions
 from mozart.traces.writer import PcapWriter
-
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "traces"
 
 ROW_NAMES = {
     "task", "mode", "memory_entries", "detection_delay_ms", "selected_flows", "captured_flows", "not_captured_ratio",
@@ -143,7 +142,7 @@ def test_located_links_are_a_table_of_the_run_folder(spec: Path, tmp_path: Path)
         (mode, link, judged) for mode in ("tag", "mozart") for link, judged in (("s3-s6", True), ("h1-s1", False))
     ]
     assert len((out / "links.csv").read_text().splitlines()) == 1 + len(rows)
-    assert main(usual) == 0
+    assert main([*usual, "--force"]) == 0
     assert not (out / "links.csv").exists()
 
 
@@ -275,9 +274,7 @@ def test_check_says_what_would_run(spec: Path, capsys: pytest.CaptureFixture[str
 def test_real_traces_replay(
     name: str, packets: int, selected: bool, spec: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if not (SHARED / name).exists():
-        pytest.skip(f"the real trace {name} is not beside the repository (../shared/traces)")
-    found = run_json(capsys, spec, "--trace", SHARED / name, "--memory", "256")
+    found = run_json(capsys, spec, "--trace", real_trace(name), "--memory", "256")
     assert found["trace"]["packets"] == packets
     by_mode = {row["mode"]: row for row in found["rows"] if row["task"] == "lossy-flows"}
     if selected:

@@ -17,6 +17,7 @@ from mozart.replay.placed import Placed
 from mozart.replay.vocabulary import load
 from mozart.tasks import Spec
 from mozart.tests import oracle
+from mozart.tests.flow_rules import flows_add_up, same_flows
 from mozart.topologies.topology import Topology
 from mozart.traces.packets import PacketBatch, address_words
 from mozart.traces.writer import PcapWriter
@@ -92,14 +93,15 @@ def random_packets(seed: int, packets: int, duration_s: float = 20, hosts: int =
 
 
 def assert_equal(spec: dict[str, Any], batch: PacketBatch, result: Any, **options: Any) -> list[dict[str, Any]]:
-    """Compare rows and located links with the oracle's; returns the oracle's rows."""
-    rows, links = oracle.replay(
+    """Compare rows, located links and flows with the oracle's; returns the oracle's rows."""
+    tasks = oracle.run(
         load(spec),
         batch,
         options.get("mode", MODES),
         options.get("memory"),
         options.get("detection_delay_ms"),
     )
+    rows, links = [row for task in tasks for row in task.rows()], [found for task in tasks for found in task.located()]
     assert len(result.rows) == len(rows)
     for mine, expected in zip(result.rows, rows, strict=True):
         error = mine["volume_error"], expected["volume_error"]
@@ -109,6 +111,8 @@ def assert_equal(spec: dict[str, Any], batch: PacketBatch, result: Any, **option
         if expected["memory_entries"] >= TABLE_OF_ANY_SIZE:
             assert mine["floor_ratio"] in (0, None)
     assert result.located_links == links
+    same_flows(result.flows, [row for task in tasks for row in task.flow_rows])
+    flows_add_up(result.flows, rows)
     return rows
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mozart.selectors import state_kernels
 from mozart.selectors.events import EVENTS
+from mozart.selectors.loss_kernels import PACKETS, RETRANSMITTED
 from mozart.selectors.selector import Selector, Sightings
 from mozart.selectors.window_kernels import BINS, window_sums
 from mozart.tests import oracle
@@ -96,6 +97,29 @@ def test_a_notice_of_a_drop_counts_as_one_retransmission_and_as_no_packet() -> N
     selector = make("loss", threshold=0.5, min_packets=2)
     lost = [False, True, False, False]
     assert selector.events(sightings(batch, "five-tuple", lost=lost)).tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize("protocol", [6, 17])
+def test_the_packets_of_a_flow_never_carry_into_its_retransmissions(protocol: int) -> None:
+    selector = make("loss", threshold=0.02, min_packets=5)
+    selector.events(sightings(packets(*segments(0, protocol=protocol)), "five-tuple"))
+    (row,) = np.flatnonzero(selector.fp)
+    selector.state[row, PACKETS] = 2**32 - 1
+    more = packets(*segments(*range(60, 60 * 31, 60), protocol=protocol))
+    assert not selector.events(sightings(more, "five-tuple")).any()
+    assert selector.state[row, PACKETS] == 2**32 + 29 and selector.state[row, RETRANSMITTED] == 0
+
+
+def test_retransmissions_and_drops_are_counted_beyond_32_bits() -> None:
+    selector = make("loss", threshold=0.5, min_packets=5)
+    batch = packets(*segments(0, 60, 60))
+    selector.events(sightings(batch[:1], "five-tuple"))
+    (row,) = np.flatnonzero(selector.fp)
+    selector.state[row, [PACKETS, RETRANSMITTED]] = 2**33, 2**32 - 1
+    assert selector.events(sightings(batch[1:], "five-tuple")).tolist() == [False, False]
+    assert selector.state[row, RETRANSMITTED] == 2**32
+    assert selector.events(sightings(batch[1:2], "five-tuple", lost=True)).all()  # half of them, to the packet
+    assert selector.state[row, [PACKETS, RETRANSMITTED]].tolist() == [2**33 + 2, 2**32 + 1]
 
 
 def scan(*tries: tuple[float, str, int]) -> list[dict[str, Any]]:
@@ -213,16 +237,19 @@ def test_a_selector_equals_its_plain_twin(event: str, seed: int, cut: int) -> No
     seen = random_sightings(seed, 200, kind)
     selector, plain = make(event, devices=2, **parameters), oracle.EVENTS[event](**parameters)
     connection = FLOW_HASH.keys(seen.packets, "five-tuple").tolist()
-    found = []
+    found: list[float] = []
     for part in (slice(0, cut), slice(cut, 200)):
         columns = (seen.packets[part], seen.key[part], seen.where[part], seen.lost[part], FLOW_HASH)
-        found.extend(selector.events(Sightings(*columns)).tolist())
+        value = np.full(len(columns[0]), -1.0)
+        true = selector.events(Sightings(*columns), value)
+        assert ((value != -1) == true).all()
+        found.extend(value.tolist())
     columns_seen = zip(seen.where.tolist(), seen.key.tolist(), seen.lost.tolist(), strict=True)
     expected = [
-        where >= 0 and plain.see((where, key), as_packet(seen.packets, i, connection[i]), lost)
+        plain.value if where >= 0 and plain.see((where, key), as_packet(seen.packets, i, connection[i]), lost) else -1
         for i, (where, key, lost) in enumerate(columns_seen)
     ]
-    assert found == expected
+    assert found == pytest.approx(expected, rel=1e-12)
     assert selector.evicted == 0
 
 

@@ -22,6 +22,7 @@ from mozart.placement.comparison import Run, compare
 from mozart.placement.generated import instances
 from mozart.placement.sweep import FILE, Cell, Sweep, plan, run_cell, sweep
 from mozart.placement.workers import in_processes, on_cluster
+from mozart.tests.needs import need
 from mozart.topologies.catalogue import load
 
 TIMES = ("build_s", "solve_s")
@@ -241,7 +242,7 @@ def test_a_worker_that_is_killed_is_an_error_that_says_what_to_do(tmp_path: Path
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Dask scheduler and two workers on loopback, each a process of its own."""
-    pytest.importorskip("distributed", reason="Dask is not installed (pip install 'mozart[cluster]')")
+    need("dask")
     folder = tmp_path_factory.mktemp("dask")
     place = folder / "scheduler.json"
     dask = [sys.executable, "-m", "dask"]
@@ -291,7 +292,7 @@ def test_the_command_runs_on_a_cluster(cluster: str, capsys: pytest.CaptureFixtu
 
 
 def test_no_cluster_is_an_error_that_names_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("distributed", reason="Dask is not installed (pip install 'mozart[cluster]')")
+    need("dask")
     monkeypatch.setattr("mozart.placement.workers.CONNECT_S", 0.5)
     with pytest.raises(MozartError, match=r"no Dask scheduler at tcp://127\.0\.0\.1:9"):
         sweep(small(), on_cluster("tcp://127.0.0.1:9"))

@@ -151,6 +151,7 @@ def test_a_module_is_at_a_role_or_at_named_devices(text: str, at: object) -> Non
             "t.yaml:1: the tag tag:yaml.org,2002:python/name:os.system is not allowed",
         ),
         ("a: " + "[" * 5000, "t.yaml:1: nested more than 20 deep"),
+        ("a: [[\n" + "{b: [" * 5000, "t.yaml:2: nested more than 20 deep"),
         (
             SHORT + "topologie: 1\n",
             "t.yaml:6: topologie: unknown key (did you mean topology?); keys here are topology",

@@ -1,5 +1,6 @@
 """Pcap files written from columns: other tools understand them, and the reader gives the columns back."""
 
+import importlib
 import os
 import struct
 import subprocess
@@ -12,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mozart.errors import TraceError
+from mozart.tests.needs import need
+from mozart.tests.needs import trace as real_trace
 from mozart.traces.packets import COLUMNS, PacketBatch, address_words, concatenate
 from mozart.traces.reader import read
 from mozart.traces.writer import PcapWriter
 
-TRACES = Path(__file__).resolve().parent.parent.parent / "shared" / "traces"
 TRANSPORT_BYTES = {6: 20, 17: 8, 132: 12}
 SECOND_NS = 1_000_000_000
 
@@ -138,9 +140,7 @@ def test_any_packets_come_back(tmp_path_factory, drawn):
 
 @pytest.mark.parametrize("name", ["auckland_20000125_87s.pcap.gz", "caida_nyc_20180315_0.024s.pcap.gz"])
 def test_real_traces_come_back(name, tmp_path):
-    if not (TRACES / name).exists():
-        pytest.skip(f"{TRACES / name} is not on this machine")
-    with read(TRACES / name) as trace:
+    with read(real_trace(name)) as trace:
         batch = concatenate([batch.copy() for batch in trace])
     assert_same(read_all(write(tmp_path / "x.pcap.zst", batch)), batch)
 
@@ -161,7 +161,8 @@ def test_more_packets_than_the_buffer_holds_are_all_written(tmp_path):
 
 
 def test_scapy_reads_the_same_fields_and_right_checksums(tmp_path):
-    scapy = pytest.importorskip("scapy.all")
+    need("scapy")
+    scapy = importlib.import_module("scapy.all")
     names = [
         "plain TCP",
         "TCP with options of TCP and IPv4",

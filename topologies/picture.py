@@ -1,8 +1,12 @@
-"""A picture of a topology: switches at their sites, links with latency or load, hosts as small squares."""
+"""A picture of a topology: switches at their sites, links with latency or load, hosts as small squares.
+
+A load is shown for each direction apart: an arrow from either end of a link to its middle has the colour of what that
+end sends, and the number beside it is in Mbit/s.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +34,20 @@ LETTER, LINE = 0.0088, 0.022
 """Width of a letter and height of a line of small type, as shares of the drawing's width."""
 
 RADIUS = 0.018
+SHORT = 0.15
+"""Links of no more than this share of the width have smaller arrow heads."""
 STYLE: Any = {"font.size": 7.5, "pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "mozart"}
 STAMPS: Any = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
 
 Places = Mapping[str, NDArray[np.float64]]
 
 
-def picture(topology: Topology, path: str | Path, loads: Mapping[str, float] | None = None) -> Path:
+def picture(topology: Topology, path: str | Path, loads: Mapping[str, float] | None = None, caption: str = "") -> Path:
     """Draw a topology into a .png, .pdf or .svg file and return its path.
 
-    `loads` gives Mbit/s by link ('s3-s6'): links are coloured by load over rate, those not named as idle.
-    Without it links carry their latency in ms. TopologyError where a link is unknown or the file cannot be
-    written.
+    `loads` gives Mbit/s by direction of a link ('s3>s6', 's3>s6.2'), and links not named are idle; each direction is
+    coloured by load over rate, parallel links together. Without it links carry their latency in ms. `caption` is what
+    the loads are of. TopologyError where a link is unknown or the file cannot be written.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -57,7 +63,7 @@ def picture(topology: Topology, path: str | Path, loads: Mapping[str, float] | N
         axes = figure.subplots()
         axes.set_aspect("equal")
         axes.axis("off")
-        _draw(figure, axes, topology, loads)
+        _draw(figure, axes, topology, loads, caption)
         try:
             figure.savefig(place, dpi=PIXELS_PER_INCH, metadata=STAMPS[kind])
         except OSError as error:
@@ -65,7 +71,7 @@ def picture(topology: Topology, path: str | Path, loads: Mapping[str, float] | N
     return place
 
 
-def _draw(figure: Any, axes: Any, topology: Topology, loads: Mapping[str, float] | None) -> None:
+def _draw(figure: Any, axes: Any, topology: Topology, loads: Mapping[str, float] | None, caption: str) -> None:
     """Draw lines first, then squares and circles, then the words where they hide least."""
     spots = switch_places(topology, HEIGHT)
     places: Places = dict(zip(topology.switches, spots, strict=True))
@@ -81,12 +87,14 @@ def _draw(figure: Any, axes: Any, topology: Topology, loads: Mapping[str, float]
     if loads is None:
         _draw_links(axes, core, places, size)
     else:
-        _draw_loads(figure, axes, core, places, _load_by_link(topology, loads))
+        one_way = _by_direction(topology, loads)
+        _draw_loads(figure, axes, core, places, one_way, size)
     _draw_switches(axes, places, size, clutter)
     if _has_place_names(topology):
         _name_sites(axes, topology, places, clutter)
-    if loads is None:
-        notes.insert(0, _tell_latencies(axes, core, places, clutter))
+    notes.insert(0, _tell_latencies(axes, core, places, clutter) if loads is None else caption)
+    if loads is not None:
+        notes.insert(1, _tell_loads(axes, core, places, clutter, one_way))
     low, high = spots[:, 1].min() - 0.11, spots[:, 1].max() + 0.07
     axes.set(xlim=(-MARGIN, 1 + MARGIN), ylim=(low, high))
     axes.text(-MARGIN, low, "; ".join(filter(None, notes)), fontsize=6, color=GREY, va="bottom", parse_math=False)
@@ -117,31 +125,82 @@ def _line(places: Places, link: Link) -> tuple[list[float], list[float]]:
     return [ax, bx], [ay, by]
 
 
-def _load_by_link(topology: Topology, loads: Mapping[str, float]) -> dict[str, float]:
-    """Return the loads by the links' own names, whichever way round they were given."""
-    found = {}
+def _by_direction(topology: Topology, loads: Mapping[str, float]) -> dict[tuple[str, str], float]:
+    """Return the loads by (from, to), of parallel links together; raises TopologyError for a link that is not there."""
+    found: dict[tuple[str, str], float] = {}
     for name, load in loads.items():
-        a, _, b = name.partition("-")
-        found[topology.link(a, b).name] = load
+        a, _, b = name.partition(">")
+        if name.replace(">", "-", 1) not in topology.link_by_name:
+            topology.link(a, b)
+        way = (a, b.partition(".")[0])
+        found[way] = found.get(way, 0.0) + load
     return found
 
 
-def _draw_loads(figure: Any, axes: Any, links: list[Link], places: Places, loads: Mapping[str, float]) -> None:
+def _ways(links: Iterable[Link]) -> dict[tuple[str, str], float]:
+    """Return the directions of links, (from, to), with their rates: of parallel links one, with all of their rates."""
+    rates: dict[tuple[str, str], float] = {}
+    for link in links:
+        for way in ((link.a, link.b), (link.b, link.a)):
+            rates[way] = rates.get(way, 0.0) + link.rate_mbps
+    return rates
+
+
+def _draw_loads(
+    figure: Any, axes: Any, links: list[Link], places: Places, loads: Mapping[tuple[str, str], float], size: float
+) -> None:
+    """Draw an arrow from each end of a link to its middle, coloured by that direction's share of the link's rate."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LinearSegmentedColormap, Normalize
-    from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import FuncFormatter
 
-    shares = [loads.get(link.name, 0.0) / link.rate_mbps for link in links]
-    top = max([*shares, 1e-3])
-    ramp = LinearSegmentedColormap.from_list("load", ["#C8C8C8", VERMILION])
-    for link, share in zip(links, shares, strict=True):
-        axes.plot(*_line(places, link), color=ramp(share / top), linewidth=1.1 + 2.4 * share / top, zorder=2)
+    shares = {way: loads.get(way, 0.0) / rate for way, rate in _ways(links).items()}
+    top = round_up(max([*shares.values(), 1e-9]))
+    ramp = LinearSegmentedColormap.from_list("load", ["#D5D5D5", ORANGE, VERMILION, "#6E2F00"])
+    for way, of_rate in shares.items():
+        share, begin, end = of_rate / top, places[way[0]], places[way[1]]
+        head = 14 if np.hypot(*(end - begin)) > SHORT else 8
+        axes.annotate(
+            "", xy=begin + 0.5 * (end - begin), xytext=begin, zorder=2 + share,
+            arrowprops={
+                "arrowstyle": "-|>,head_width=0.16,head_length=0.32", "color": ramp(share), "shrinkA": 0,
+                "shrinkB": 0, "linewidth": (1.2 + 1.6 * share) * np.sqrt(size), "mutation_scale": head * np.sqrt(size),
+            },
+        )  # fmt: skip
     colours = ScalarMappable(Normalize(0.0, top), ramp)
+    parts = 5 if round(top / 10.0 ** np.floor(np.log10(top))) in (1, 5) else 4
     bar = figure.colorbar(
-        colours, ax=axes, location="bottom", shrink=0.4, pad=0.01, aspect=30, format=PercentFormatter(1.0)
-    )
-    bar.set_label("load, share of the link's rate")
+        colours, ax=axes, location="bottom", shrink=0.4, pad=0.01, aspect=30, ticks=np.linspace(0.0, top, parts + 1),
+        format=FuncFormatter(lambda share, _: f"{100 * share:.4g} %"),
+    )  # fmt: skip
+    bar.set_label("load of each direction, share of the link's rate")
     bar.outline.set_visible(False)
+
+
+def round_up(value: float) -> float:
+    """Return the next of 1, 2, 4, 5, 8 and 10 times a power of ten: the end of a scale."""
+    power = 10.0 ** np.floor(np.log10(value))
+    return float(next(step * power for step in (1, 2, 4, 5, 8, 10) if value <= step * power * (1 + 1e-9)))
+
+
+def _tell_loads(
+    axes: Any, links: list[Link], places: Places, clutter: Clutter, loads: Mapping[tuple[str, str], float]
+) -> str:
+    """Write the load beside each arrow, or say that there are too many; returns the note."""
+    if len(links) > MOST_LABELLED_LINKS:
+        return ""
+    for way in _ways(links):
+        text = told_load(loads.get(way, 0.0))
+        a, b = places[way[0]], places[way[1]]
+        aside = np.array([-(b - a)[1], (b - a)[0]]) / max(float(np.hypot(*(b - a))), 1e-9) * (0.55 * LINE)
+        centres = [a + share * (b - a) + side * aside for share in (0.27, 0.33, 0.22, 0.38) for side in (-1, 1)]
+        _write(axes, clutter.best_place(centres, (0.8 * LETTER * (len(text) + 1), 0.8 * LINE)), text, 5.2)
+    return "numbers: Mbit/s in the direction of the arrow"
+
+
+def told_load(mbps: float) -> str:
+    """Write a load in few letters."""
+    return f"{mbps:,.0f}" if mbps >= 10 or not mbps else f"{mbps:.1f}" if mbps >= 1 else f"{mbps:.1g}"
 
 
 def _draw_switches(axes: Any, places: Places, size: float, clutter: Clutter) -> None:

@@ -6,6 +6,7 @@ colours that colour-blind readers can tell apart (Okabe and Ito), no ornament, a
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ SKY, GREY = "#56B4E9", "#666666"
 WIDTH_INCHES = 3.5
 PIXELS_PER_INCH = 200
 MOST_POINTS = 300
+FEW = 30
+"""Of fewer things a share moves by several percent with each, so the figure says so."""
+LINE_LETTERS = 62
+"""Letters of small type that fit across a figure."""
 STYLE: Any = {
     "font.size": 8,
     "axes.spines.top": False,
@@ -55,6 +60,28 @@ def new_figure(height_inches: float = 2.4, rows: int = 1) -> tuple[Figure, list[
     FigureCanvasAgg(figure)
     grid: Any = figure.subplots(rows, 1, sharex=True, squeeze=False)
     return figure, list(grid[:, 0])
+
+
+def headline(figure: Figure, *sentences: str) -> None:
+    """Say above a figure what it is of; empty sentences are left out, long ones go on in the next line."""
+    lines = [line for sentence in sentences if sentence for line in textwrap.wrap(sentence, LINE_LETTERS)]
+    figure.suptitle("\n".join(lines), x=0.02, ha="left", fontsize=7, linespacing=1.3, parse_math=False)
+
+
+def few(count: int, one: str, each: bool = False) -> str:
+    """Return a sentence that warns of few things; empty where there are many, or none.
+
+    `one` is what one of them is called; with `each` the figure shows shares of them.
+    """
+    if not 0 < count < FEW:
+        return ""
+    step = f"each is {100 / count:.3g} %" if each else "one of them can decide the figure"
+    return f"only {count} {one}s: {step}" if count > 1 else f"only 1 {one}"
+
+
+def interval(value: float, half: float, least: float = 0.0, most: float = np.inf) -> tuple[float, float]:
+    """Return how far an error bar reaches below and above a value, within what the value can be."""
+    return max(min(half, value - least), 0.0), max(min(half, most - value), 0.0)
 
 
 @styled
@@ -97,6 +124,7 @@ def flow_lengths(info: TraceInfo) -> Figure:
     axes.set_xlabel("packets a flow, x")
     axes.set_ylabel("share of flows with\nat least x packets")
     axes.legend()
+    headline(figure, f"{info.packets:,} packets, {len(packets):,} flows", few(len(packets), "flow", each=True))
     return figure
 
 
@@ -124,6 +152,7 @@ def packet_sizes(info: TraceInfo) -> Figure:
     axes.set_xlabel("IP length x (bytes)")
     axes.set_ylabel("share in packets of\nat most x bytes")
     axes.legend()
+    headline(figure, f"{info.packets:,} packets, {info.bytes:,} bytes", few(info.packets, "packet", each=True))
     return figure
 
 
@@ -148,4 +177,6 @@ def rate(bins: TimeBins, last_ns: int) -> Figure:
     figure.align_ylabels(panels)
     panels[1].set_xlim(0, time_s[-1])
     panels[1].set_xlabel(f"time (s), in bins of {width_s * 1e3:.3g} ms")
+    packets = int(bins.packets.sum())
+    headline(figure, f"{packets:,} packets in {(last_ns - bins.start_ns) / 1e9:,.4g} s", few(packets, "packet"))
     return figure

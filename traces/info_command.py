@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..signals import at_first
+from ..signals import Stop, stopped_by_signal
 from .formats import open_trace
 from .progress import say, watched
 
@@ -66,14 +65,14 @@ def run(args: argparse.Namespace) -> int:
         refuse_present(figure_paths(args.plot), "--plot", args.force)
     info = TraceInfo(FlowHash.at_random())
     stopped: BaseException | None = None
-    with open_trace(args.file, buffers=BUFFERS) as trace, closed_by_ctrl_c(trace) as closed:
+    with open_trace(args.file, buffers=BUFFERS) as trace, closed_by_signal(trace) as closed:
         try:
             for batch in watched(ahead(trace), "read"):
                 info.add(batch)
         except (TraceError, KeyboardInterrupt) as error:
             stopped = error
         if closed.is_set():
-            stopped = KeyboardInterrupt()
+            stopped = closed.interruption()
         report = info.report(trace.skipped, trace.reordered)
     if stopped is not None and not info.packets:
         raise stopped
@@ -95,23 +94,17 @@ def figure_paths(folder: str) -> list[Path]:
 
 
 @contextmanager
-def closed_by_ctrl_c(trace: TraceReader | ParquetReader) -> Iterator[threading.Event]:
-    """Close a capture at the first Ctrl-C, so that it ends with what has come; yield an event that is set then.
+def closed_by_signal(trace: TraceReader | ParquetReader) -> Iterator[Stop]:
+    """Close a capture at the first signal that asks for an end, and yield what is set then: it ends with what has come.
 
-    A pipe may have given less than a batch, and give nothing more. The second Ctrl-C interrupts as usual.
+    A pipe may have given less than a batch, and give nothing more. A later signal interrupts.
     """
     from .reader import TraceReader
 
-    closed = threading.Event()
     if not isinstance(trace, TraceReader) or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield closed
+        yield Stop()
         return
-
-    def close() -> None:
-        closed.set()
-        trace.close()
-
-    with at_first(signal.SIGINT, close):
+    with stopped_by_signal(trace.close) as closed:
         yield closed
 
 
