@@ -66,7 +66,8 @@ def measure(topology: dict[str, Any], selections: int, seconds: float, rate_pps:
     evaluator = Evaluator(plan, run.folder)
     evaluation = evaluator.evaluate()
     found: dict[str, Any] = {
-        "packets_sent": evaluation.packets["sent"], "packets_of_a_flow": packets, "faults": run.faults,
+        "packets_sent": evaluation.packets["sent"], "packets_of_a_flow": packets,
+        "faults": [fault.text for fault in run.faults],
         "lost_by_agents": sum(sum(counts.get(n, 0) for n in LOSSES) for counts in evaluation.drops.values()),
     }  # fmt: skip
     for task in TASKS:

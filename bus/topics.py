@@ -15,7 +15,10 @@ def config(device: str) -> str:
 
 
 def status(device: str) -> str:
-    """Retained, last will: whether the device's agent runs, and its revision. JSON."""
+    """Retained, last will: whether the device's agent runs, and its revision; faults of the controller's and the run's.
+
+    JSON. The run speaks as the operator.
+    """
     return f"{ROOT}/status/{device}"
 
 

@@ -7,6 +7,12 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .replay import PLAIN_WIDTH
+
+if TYPE_CHECKING:
+    from ..live.report import LiveResult
 
 from ..fields import finite
 
@@ -51,12 +57,11 @@ def run(args: argparse.Namespace) -> int:
 def _live(args: argparse.Namespace, folder: Path) -> int:
     from dataclasses import replace as with_
 
-    from ..live.report import tables, write_run
+    from ..live.report import write_run
     from ..live.run import Options, live
     from ..replay.meaning import network_of
     from ..replay.vocabulary import load
     from ..signals import stopped_by_signal
-    from .replay import PLAIN_WIDTH
 
     spec = load(args.spec)
     network_of(spec)
@@ -70,13 +75,23 @@ def _live(args: argparse.Namespace, folder: Path) -> int:
     options = Options(**{name: value for name, value in given.items() if value is not None})
     with stopped_by_signal() as stop:
         result = live(spec, options, folder, lambda text: print(f"live: {text}", file=sys.stderr, flush=True), stop)
-    write_run(result, folder)
-    if args.json:
-        print(json.dumps(result.to_dict(), indent=2))
-    else:
-        from rich.console import Console
-
-        width = None if sys.stdout.isatty() else PLAIN_WIDTH
-        Console(width=width).print(*tables(result), sep="\n")
+    try:
+        _show(result, args.json)
+    finally:  # who reads standard output may have left
+        write_run(result, folder)
     print(f"mozart: tables, figures and run.json lie in {folder}", file=sys.stderr)
-    return stop.status if stop.is_set() else 0
+    return stop.status if stop.is_set() else result.status or int(result.gave_up)
+
+
+def _show(result: LiveResult, as_json: bool) -> None:
+    """Print the result, before anything is written: the disk may have no room for it."""
+    if as_json:
+        print(json.dumps(result.to_dict(), indent=2), flush=True)
+        return
+    from rich.console import Console
+
+    from ..live.report import tables
+
+    width = None if sys.stdout.isatty() else PLAIN_WIDTH
+    Console(width=width).print(*tables(result), sep="\n")
+    sys.stdout.flush()

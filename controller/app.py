@@ -46,6 +46,8 @@ SETTLE_S = 0.1
 
 RETRY_S = 2.0
 """A switch that is not as it should be after all is brought there again after so long."""
+PORTS_S = 4.0
+"""A switch that connects may take so long to open its ports, before links are taken to be down."""
 CHECK_S, LOOK_S = 1.0, 15.0
 """How often a switch is asked for the numbers of its rules, and for all of them."""
 TOLD_FAULTS = 50
@@ -78,6 +80,7 @@ class MozartApp(app_manager.RyuApp):
         self.switches: dict[str, Switch] = {}
         self.wakes: dict[str, hub.Queue] = {}
         self.brought: dict[str, Brought] = {}
+        self.connected_s: dict[str, float] = {}
         self.states: dict[str, dict[str, bool]] = {}
         self.refused = 0
         """OpenFlow messages of ours that switches refused."""
@@ -133,6 +136,7 @@ class MozartApp(app_manager.RyuApp):
             self.logger.info("%s has connected", name)
             self._let_go(name)
             self.switches[name] = Switch(name, datapath, lambda text: self._complain("rules-refused", name, text))
+            self.connected_s[name] = time.monotonic()
             self.wakes[name] = hub.Queue()
             self.wakes[name].put(None)
             hub.spawn(self._serve, name, self.switches[name], self.wakes[name])
@@ -206,13 +210,14 @@ class MozartApp(app_manager.RyuApp):
         if tables.unreached:
             self.logger.warning("%s has no port yet to %s", name, ", ".join(tables.unreached))
         up = {neighbour: view.up for neighbour, view in seen.items() if neighbour != "mon"}
-        self.states[name] = port_states(self.states.get(name, {}), up)
+        fresh = time.monotonic() - self.connected_s[name] < PORTS_S
+        self.states[name] = port_states(self.states.get(name, {}), up, fresh)
         for neighbour, is_up in up.items():
             self._see_port(name, neighbour, is_up)
         self._judge_links()
         self._tell_brought(name, brought, begun_ns)
         self._tell()
-        return bool(brought.faults)
+        return bool(brought.faults) or (fresh and self.states[name].keys() > up.keys())
 
     def _tell_brought(self, name: str, brought: Brought, begun_ns: int) -> None:
         """Write down what bringing a switch to what it should have has shown, and what is over now."""
@@ -373,6 +378,8 @@ class MozartApp(app_manager.RyuApp):
             return {"ok": True, **requests.listing(self.plan)}
         except MozartError as error:
             return {"ok": False, "error": str(error)}
+        except OSError as error:  # the plan cannot be written down, so it is not in force
+            return {"ok": False, "error": f"{error.filename or self.planning.run}: {error.strerror or error}"}
 
     def _rules(self) -> dict[str, Any]:
         """Say how many rules each switch has, and how many packets they have seen by what they are for."""

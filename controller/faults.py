@@ -47,6 +47,8 @@ class Fault:
     text: str
     until_ns: int | None = None
     """When all was as it should be again; None: not yet, or not ever."""
+    packets_lost: int | None = None
+    """Packets sent while it lasted that did not arrive; None where that is not counted."""
 
     @property
     def repaired(self) -> bool:
@@ -63,7 +65,7 @@ class Fault:
         until_ns = given.get("until_ns")
         return cls(
             int(given["time_ns"]), str(given["kind"]), str(given["device"]), str(given["text"]),
-            None if until_ns is None else int(until_ns),
+            None if until_ns is None else int(until_ns), given.get("packets_lost"),
         )  # fmt: skip
 
 

@@ -18,9 +18,12 @@ def down_links(links: Iterable[Mapping[str, Any]], states: PortStates) -> frozen
     )
 
 
-def port_states(before: Mapping[str, bool], now: Mapping[str, bool]) -> dict[str, bool]:
-    """Return the states of a switch's ports, by neighbour: a port that was there and is not any more is down."""
-    return {**dict.fromkeys(before, False), **now}
+def port_states(before: Mapping[str, bool], now: Mapping[str, bool], fresh: bool = False) -> dict[str, bool]:
+    """Return the states of a switch's ports, by neighbour: a port that was there and is not any more is down.
+
+    A switch that has connected just now (`fresh`) may not have opened all its ports yet: those are taken to be up.
+    """
+    return {**dict.fromkeys(before, fresh), **now}
 
 
 def waited_for(expected: Iterable[str], connected: Collection[str]) -> list[str]:

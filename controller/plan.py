@@ -104,14 +104,14 @@ def plan_from(request: Mapping[str, Any]) -> Plan:
     """Make the plan of a request: the arguments of `make_plan` as JSON has them, the task file under `spec`."""
     given = dict(request)
     try:
-        spec = _spec(given.pop("spec"))
+        spec = spec_of(given.pop("spec"))
         keep = given.pop("keep", None)
         return make_plan(spec, keep=None if keep is None else Kept.from_dict(keep), **given)
     except (KeyError, TypeError) as error:
         raise SpecError(f"not a request for a plan: {error}") from None
 
 
-def _spec(document: Mapping[str, Any]) -> Spec:
+def spec_of(document: Mapping[str, Any]) -> Spec:
     """Read a task file's keys; a running network, unlike a task file, may have no task left."""
     if document["tasks"]:
         return load(document)

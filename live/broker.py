@@ -167,7 +167,7 @@ def right_lines(devices: Iterable[str]) -> list[str]:
             (config("+"), reply("+"), status(CONTROLLER)),
             (report("+"), status("+"), stats("+"), request("+")),
         ),
-        OPERATOR: ((request(OPERATOR),), (reply(OPERATOR), status("+"), stats("+"))),
+        OPERATOR: ((request(OPERATOR), status(OPERATOR)), (reply(OPERATOR), status("+"), stats("+"))),
     }
     for device in devices:
         says = (status(device), report(device), stats(device), select("+", device))

@@ -19,6 +19,13 @@ ROWS = Recordset(
             "what the row is of",
             computed="`live`, `replay` of what was sent, or `late replay` (tags as late as half)",
         ),
+        Column(
+            "overloaded",
+            "bool",
+            "whether the run asked for more than the machine could carry",
+            nullable=True,
+            computed="as `load` in run.json says; null for replays",
+        ),
         *REPLAYED,
     ),
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import LiveError, SpecError
@@ -117,16 +117,22 @@ class Emulation:
     def dropped(self) -> dict[str, int]:
         """Return how many packets the loss of each lossy link has dropped so far, both directions together."""
         counts: dict[str, int] = {}
-        for inside, some in self._by_namespace():
-            lossy = {each.interface: each.link.name for each in some if each.loss}
-            if lossy:
-                found = self._netem_drops(inside, lossy) if self.netem else self._nft_drops(inside)
-                for interface, number in found.items():
-                    if interface in lossy:
-                        counts[lossy[interface]] = counts.get(lossy[interface], 0) + number
+        for sending, number in self._drops():
+            counts[sending.link.name] = counts.get(sending.link.name, 0) + number
         return counts
 
-    def _netem_drops(self, inside: Sequence[str], lossy: Mapping[str, str]) -> dict[str, int]:
+    def dropped_on_the_way(self) -> int:
+        """Return how many packets lossy links have dropped so far that their host's agent had seen."""
+        return sum(number for sending, number in self._drops() if sending.device not in self.network.host_pids)
+
+    def _drops(self) -> Iterator[tuple[Sending, int]]:
+        for inside, some in self._by_namespace():
+            lossy = {each.interface: each for each in some if each.loss}
+            if lossy:
+                found = self._netem_drops(inside, lossy) if self.netem else self._nft_drops(inside)
+                yield from ((lossy[interface], n) for interface, n in found.items() if interface in lossy)
+
+    def _netem_drops(self, inside: Sequence[str], lossy: Collection[str]) -> dict[str, int]:
         answer = json.loads(run([*inside, "tc", "-s", "-j", "qdisc", "show"]))
         return {q["dev"]: q["drops"] for q in answer if q["kind"] == "netem" and q["dev"] in lossy}
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,6 +31,7 @@ from ..agents.epochs import NEVER_NS
 from ..agents.reports import records_of
 from ..bus.config import DeviceConfig, MonitorConfig, SelectorConfig
 from ..bus.messages import unpack
+from ..controller.plan import spec_of
 from ..controller.planned import Plan, load_plans
 from ..errors import BusError, LiveError
 from ..monitors.measures import MEASURES
@@ -42,11 +44,11 @@ from ..replay.routes import Routes
 from ..replay.run import replay
 from ..replay.taken import Taken
 from ..replay.truth import Pairs, Selected
-from ..replay.vocabulary import load
 from ..tasks import Spec, Task
 from ..topologies.catalogue import load as load_topology
 from .history import History, Module, Span, Stint
 from .latencies import event_to_tag, explicit, quantiles
+from .lost import lost_ns
 from .observations import NOT_SENT, Observations
 from .paths_taken import paths_taken
 from .selected import Lasting, Selection, selections_of
@@ -87,6 +89,10 @@ class Evaluation:
     selected_keys: dict[str, NDArray[np.uint64]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     """What stands in the way of exactness."""
+    lost_ns: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """When each packet was sent that did not arrive."""
+    sent_s: float | None = None
+    """From the first packet sent to the last; None where none was."""
 
 
 def read_reports(folder: Path) -> dict[str, list[Report]]:
@@ -146,6 +152,9 @@ class Evaluator:
         found.tag_times_ms = (times[(times[:, 0] >= 0) & (times[:, 1] > 0), 0] / 1e6).tolist()
         found.explicit_ms = quantiles(messages)
         found.notes = self._notes()
+        found.lost_ns = lost_ns(self.observations)
+        sent_ns = self.observations.sent.time_ns
+        found.sent_s = float(sent_ns[-1] - sent_ns[0]) / 1e9 if len(sent_ns) else None
         return found
 
     # one task's row
@@ -328,29 +337,32 @@ class Evaluator:
 
     # the replay beside it
 
-    def replayed(self, late: bool = False) -> Result:
+    def replayed(self, late: bool = False, stop: threading.Event | None = None) -> Result:
         """Write what was sent as a capture into the run's folder, and replay it as the plan has it (step 4).
 
         A task that ran for a part of the run is replayed by itself, with what was sent then. With `late` the tags of
         each task come as late as half of them came in the run, which `evaluate` must have found before. Raises
-        LiveError where nothing was sent.
+        LiveError where nothing was sent. What `stop` ends early is no whole replay.
         """
         whole = [task for task in self.plan.placement if self.history.whole(task)]
-        found = self._replay(self.plan, whole, (0, NEVER_NS), self.folder / SENT_FILE, late)
+        found = self._replay(self.plan, whole, (0, NEVER_NS), self.folder / SENT_FILE, late, stop)
         if found is None:
             raise LiveError("no host sent a packet while the agents measured; there is nothing to replay")
         for task in self.history.tasks:
             spans = self.history.spans(task)
             if task in whole or len(spans) != 1:
                 continue
-            part = self._replay(self.history.plan_of(task), [task], spans[0], self.folder / f"sent-{task}.pcap", late)
+            file = self.folder / f"sent-{task}.pcap"
+            part = self._replay(self.history.plan_of(task), [task], spans[0], file, late, stop)
             if part is not None:
                 found.rows += part.rows
                 found.located_links += part.located_links
                 found.selected_keys = {**found.selected_keys, **part.selected_keys}
         return found
 
-    def _replay(self, plan: Plan, tasks: Sequence[str], span: Span, path: Path, late: bool) -> Result | None:
+    def _replay(
+        self, plan: Plan, tasks: Sequence[str], span: Span, path: Path, late: bool, stop: threading.Event | None
+    ) -> Result | None:
         """Replay some tasks of a plan with what was sent in a time; None where that is nothing."""
         if not self.observations.write_sent(path, self._tags, span):
             return None
@@ -359,7 +371,7 @@ class Evaluator:
             spec = dataclasses.replace(spec, tasks=tuple(map(self._as_late, spec.tasks)))
         return replay(
             spec, trace=str(path), mode=[self.sampling.mode], epoch_start_ns=self.sampling.epoch_start_ns,
-            taken=self._taken, flow_secret=self.sampling.flow_secret,
+            taken=self._taken, flow_secret=self.sampling.flow_secret, stop=stop,
         )  # fmt: skip
 
     @cached_property
@@ -384,7 +396,7 @@ def spec_as_planned(plan: Plan, tasks: Iterable[str] | None = None) -> Spec:
     With `tasks` those alone. Without the loss of links: a replay's senders would hear of it and send again, which
     those of a recorded trace do not, so that it would select flows that no selector of the run could.
     """
-    spec = load(json.loads(json.dumps(plan.request["spec"])))
+    spec = spec_of(json.loads(json.dumps(plan.request["spec"])))
     names = plan.placement.keys() & (plan.placement.keys() if tasks is None else set(tasks))
     placed = tuple(_as_placed(task, plan.placement[task.name]) for task in spec.tasks if task.name in names)
     return dataclasses.replace(spec, tasks=placed, loss={}, traffic=dataclasses.replace(spec.traffic, speed=1.0))

@@ -12,6 +12,7 @@ from ..kernels import inline_kernel, kernel
 from ..traces.writer_kernels import (
     AUTHENTICATION,
     DESTINATION_OPTIONS,
+    FRAGMENT,
     ICMP,
     ICMPV6,
     RECORD_WORDS,
@@ -49,10 +50,12 @@ def _sum16(data, begin, end):
 
 
 @kernel
-def fill_in_checksum(out, ip, end, ip_bytes):
+def fill_in_checksum(out, ip, end, ip_bytes, more_bytes):
     """Write the checksum of the TCP, UDP or ICMP header of the packet whose headers are out[ip:end].
 
-    Later fragments, headers that are cut off and SCTP, which has another kind of checksum, stay as they are.
+    A first fragment, of a datagram that has `more_bytes` beyond it, gets the checksum and length of the whole: what
+    follows it are zeros. Later fragments, headers that are cut off and SCTP, which has another kind of checksum, stay
+    as they are.
     """
     if out[ip] >> 4 == 4:
         protocol, at, addresses = np.int64(out[ip + 9]), ip + 4 * (np.int64(out[ip]) & 15), ip + 12
@@ -60,8 +63,10 @@ def fill_in_checksum(out, ip, end, ip_bytes):
             return
     else:
         protocol, at, addresses = np.int64(out[ip + 6]), ip + 40, ip + 8
-        while protocol in (DESTINATION_OPTIONS, AUTHENTICATION):
-            unit, extra = (8, 1) if protocol == DESTINATION_OPTIONS else (4, 2)
+        while protocol in (DESTINATION_OPTIONS, AUTHENTICATION, FRAGMENT):
+            if protocol == FRAGMENT and (np.int64(out[at + 2]) << 8 | np.int64(out[at + 3])) >> 3:
+                return
+            unit, extra = (4, 2) if protocol == AUTHENTICATION else (8, 1)
             protocol, at = np.int64(out[at]), at + unit * (np.int64(out[at + 1]) + extra)
     if protocol == TCP:
         place, least = 16, 20
@@ -73,6 +78,10 @@ def fill_in_checksum(out, ip, end, ip_bytes):
         return
     if at + least > end:
         return
+    ip_bytes += more_bytes
+    if protocol == UDP and more_bytes:
+        whole = ip_bytes - (at - ip)
+        out[at + 4], out[at + 5] = whole >> 8, whole & 0xFF
     total = _sum16(out, at, end)
     if protocol != ICMP:
         total += _sum16(out, addresses, addresses + (8 if out[ip] >> 4 == 4 else 32)) + protocol + ip_bytes - (at - ip)
@@ -84,12 +93,33 @@ def fill_in_checksum(out, ip, end, ip_bytes):
     out[at + place], out[at + place + 1] = total >> 8, total & 0xFF
 
 
+@inline_kernel
+def _put_fragment(out, ip, identification, offset, more):
+    """Make the packet at out[ip:] the fragment of a datagram; `offset` is in units of eight bytes."""
+    if out[ip] >> 4 == 4:
+        out[ip + 4], out[ip + 5] = identification >> 8, identification & 0xFF
+        place = more << 13 | offset
+        out[ip + 6], out[ip + 7] = place >> 8, place & 0xFF
+        out[ip + 10] = out[ip + 11] = 0
+        total = _sum16(out, ip, ip + 4 * (np.int64(out[ip]) & 15))
+        total = (total & 0xFFFF) + (total >> 16)
+        total = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+        out[ip + 10], out[ip + 11] = total >> 8, total & 0xFF
+    else:
+        out[ip + 6] = FRAGMENT
+        place = offset << 3 | more
+        out[ip + 41] = out[ip + 44] = out[ip + 45] = 0
+        out[ip + 42], out[ip + 43] = place >> 8, place & 0xFF
+        out[ip + 46], out[ip + 47] = identification >> 8, identification & 0xFF
+
+
 @kernel
-def write_frames(words, filled, packets, source, destination, out):
+def write_frames(words, filled, packets, source, destination, fragments, out):
     """Write a record with an Ethernet frame for each record of raw IP headers, until `out` is too full for another.
 
     `words[:filled]` and its bytes are what `write_records` made of `packets` packets, all from the host `source`;
-    `destination` is the number in the name of the host that each goes to. Returns (packets done, words read, bytes
+    `destination` is the number in the name of the host that each goes to, `fragments` what fragments.py says of each.
+    Returns (packets done, words read, bytes
     written).
     """
     data = words.view(np.uint8)
@@ -111,7 +141,13 @@ def write_frames(words, filled, packets, source, destination, out):
             out[ip + byte] = data[first + byte]
         out[ip + headers : ip + ip_bytes] = 0
         out[ip - 2], out[ip - 1] = (0x08, 0x00) if out[ip] >> 4 == 4 else (0x86, 0xDD)
-        fill_in_checksum(out, ip, ip + headers, ip_bytes)
+        more_bytes = np.int64(0)
+        if fragments[i, 0]:
+            _put_fragment(out, ip, fragments[i, 0], fragments[i, 1], fragments[i, 2])
+            if fragments[i, 3]:
+                network = 4 * (np.int64(out[ip]) & 15) if out[ip] >> 4 == 4 else 48
+                more_bytes = fragments[i, 3] - (ip_bytes - network)
+        fill_in_checksum(out, ip, ip + headers, ip_bytes, more_bytes)
         at += RECORD_WORDS + headers // 4
         written = frame + length
     return packets, at, written

@@ -71,6 +71,20 @@ class Network:
         """Return the name of a host's one interface."""
         return next(device["interface"] for device in self.devices() if device["device"] == host)
 
+    can_remake = False
+    """Whether a bridge that was deleted is this network's to make again."""
+
+    def remake(self, switch: str) -> None:
+        """Make a bridge again, with its ports, as it was made; raises LiveError where that fails."""
+        raise NotImplementedError
+
+    def daemon_is_back(self) -> None:
+        """Do again what Open vSwitch's daemon forgets when it ends."""
+
+    def ports_opened(self) -> contextlib.AbstractContextManager[None]:
+        """Return what is to be entered while Open vSwitch opens ports."""
+        return contextlib.nullcontext()
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -132,7 +146,7 @@ class MininetNetwork(Network):
         """Make hosts, links and switches, and wait until Open vSwitch has all ports."""
         self._refuse_existing()
         try:
-            with self._roomy_sockets():
+            with self.ports_opened():
                 self._make()
                 until(self._ports_there, "the ports of the switches", self.patience_s)
             self._forget_soon()
@@ -143,7 +157,7 @@ class MininetNetwork(Network):
             raise
 
     @contextlib.contextmanager
-    def _roomy_sockets(self) -> Iterator[None]:
+    def ports_opened(self) -> Iterator[None]:
         """Let sockets that are opened meanwhile have `SOCKET_BYTES`: Open vSwitch in user space takes the default.
 
         Where this process may not set that default, sockets are as they are.
@@ -212,7 +226,7 @@ class MininetNetwork(Network):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # Mininet compares versions with distutils
             self._make_with_mininet()
-        self._add_measure_ports()
+        self._add_measure_ports(self.topology.switches)
 
     def _make_with_mininet(self) -> None:
         from mininet.link import Link
@@ -244,9 +258,26 @@ class MininetNetwork(Network):
             self._nodes[switch].start([self.controller])
         OVSSwitch.batchStartup([self._nodes[switch] for switch in self.topology.switches], run=_run_shell)
 
-    def _add_measure_ports(self) -> None:
+    can_remake = True
+
+    def remake(self, switch: str) -> None:
+        """Make a bridge again, with its ports and its controller; its links are still there."""
+        with self.ports_opened():
+            _run_shell("ovs-vsctl " + " ".join(command.strip() for command in self._nodes[switch].commands), shell=True)
+            self._add_measure_ports([switch])
+            until(self._ports_there, f"the ports of {switch}", self.patience_s)
+        self._sh([], _plain(measure_port(switch)))
+
+    def daemon_is_back(self) -> None:
+        """Let the new daemon go first, and make the measure ports, which went with the old one, as they were."""
+        self._let_go_first()
+        with contextlib.suppress(LiveError):
+            until(self._ports_there, "the ports of the switches", self.patience_s)
+            self._sh([], [line for switch in self.topology.switches for line in _plain(measure_port(switch))])
+
+    def _add_measure_ports(self, switches: Sequence[str]) -> None:
         arguments = []
-        for switch in self.topology.switches:
+        for switch in switches:
             name = measure_port(switch)
             arguments += ["--", "add-port", switch, name, "--", "set", "Interface", name, "type=internal"]
             arguments += [f"mtu_request={MTU}"]

@@ -131,10 +131,8 @@ def _in_time(
 
 def names_of(packets: PacketBatch, flow_hash: FlowHash) -> NDArray[np.uint64]:
     """Return a number for each packet by which it is known at every device: its headers, and which of such it is."""
+    name = kinds_of(packets, flow_hash)
     with np.errstate(over="ignore"):
-        name = flow_hash.keys(packets, "five-tuple")
-        for column in (packets.ip_bytes, packets.payload_bytes, packets.tcp_flags, packets.tcp_seq):
-            name = mixed(name ^ column.astype(np.uint64))
         order = np.argsort(name, kind="stable")
         ranked = name[order]
         first = np.concatenate([[True], ranked[1:] != ranked[:-1]]) if len(name) else np.zeros(0, np.bool_)
@@ -142,6 +140,15 @@ def names_of(packets: PacketBatch, flow_hash: FlowHash) -> NDArray[np.uint64]:
         count = np.empty(len(name), np.uint64)
         count[order] = np.arange(len(name)) - begin[np.cumsum(first) - 1] if len(name) else 0
         return mixed(name + count * ODD)
+
+
+def kinds_of(packets: PacketBatch, flow_hash: FlowHash) -> NDArray[np.uint64]:
+    """Return a number for each packet that those with the same headers share, whatever their time and DSCP."""
+    with np.errstate(over="ignore"):
+        name = flow_hash.keys(packets, "five-tuple")
+        for column in (packets.ip_bytes, packets.payload_bytes, packets.tcp_flags, packets.tcp_seq):
+            name = mixed(name ^ column.astype(np.uint64))
+    return name
 
 
 def mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -18,6 +18,7 @@ from ..folders import LIVE, REPLAY, held
 from ..replay.opened import RunFolder
 from ..topologies.catalogue import load as load_topology
 from .evaluate import Evaluator, Report, read_reports
+from .lost import host_gaps, judged
 from .record import recorded_runs
 from .report import LiveResult, write_run
 
@@ -71,8 +72,9 @@ def evaluate_killed(folder: Path) -> LiveResult:
         topology = plan.request["spec"]["topology"]
         options = {name: value for name, value in topology.items() if name not in ("name", "ecmp")}
         result = LiveResult(
-            load_topology(topology["name"], **options), evaluation, replayed, refused=plan.refused, late=late
-        )
+            load_topology(topology["name"], **options), evaluation, replayed, refused=plan.refused, late=late,
+            lost=judged(evaluation.lost_ns, 0, host_gaps(evaluation.devices), (), 0)[0], gave_up=True,
+        )  # fmt: skip
         write_run(result, folder)  # 4
     return result
 

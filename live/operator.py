@@ -6,7 +6,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,6 +18,10 @@ from .waiting import until
 
 ANSWER_S = 60.0
 """How long an answer may take: the controller may have to plan anew."""
+
+LOOK_S, LOST_S = 0.5, 10.0
+"""How often the connection is looked at while an answer is waited for; one that is lost so long is lost for good: a run
+starts its broker again within a second or two."""
 
 
 class Operator:
@@ -31,6 +35,7 @@ class Operator:
         """What each agent last counted."""
         self._answers: dict[str, dict[str, Any]] = {}
         self._numbers = itertools.count()
+        self._lost_s: float | None = None
         self._mine = f"{time.time_ns():x}"
         self._answered = threading.Condition()
         self._bus = BusClient(
@@ -52,6 +57,12 @@ class Operator:
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         self._bus.close()
 
+    def tell(self, status: Mapping[str, Any]) -> None:
+        """Publish, retained, what the run says of itself."""
+        self._bus.publish(
+            topics.status(topics.OPERATOR), json.dumps({**status, "time_ns": time.time_ns()}), retain=True
+        )
+
     def ask(self, operation: str, deadline_s: float | None = None, **more: Any) -> dict[str, Any]:
         """Ask the controller and return its answer; without a deadline, within `answer_s`.
 
@@ -60,9 +71,13 @@ class Operator:
         deadline_s = self.answer_s if deadline_s is None else deadline_s
         name = f"{self._mine}-{next(self._numbers)}"
         self._bus.publish(topics.request(topics.OPERATOR), json.dumps({"id": name, "op": operation, **more}))
+        end_s = time.monotonic() + deadline_s
         with self._answered:
-            if not self._answered.wait_for(lambda: name in self._answers or self._has_ended(), deadline_s):
-                raise LiveError(f"the controller has not answered {operation!r} within {deadline_s:g} s")
+            while not self._answered.wait_for(lambda: name in self._answers or self._has_ended(), LOOK_S):
+                if time.monotonic() > end_s:
+                    raise LiveError(f"the controller has not answered {operation!r} within {deadline_s:g} s")
+                if self._alone():
+                    raise LiveError(f"the run has ended: its broker is gone, without an answer to {operation!r}")
             if name not in self._answers:
                 raise LiveError(f"the run has ended: its controller stopped without an answer to {operation!r}")
             answer = self._answers.pop(name)
@@ -92,6 +107,14 @@ class Operator:
             raise LiveError(
                 f"after {deadline_s:g} s without revision {revision} of the plan: the agents of {', '.join(late)}"
             ) from None
+
+    def _alone(self) -> bool:
+        """Whether the connection to the broker has been lost for so long that the broker will not come back."""
+        if self._bus.connected:
+            self._lost_s = None
+        elif self._lost_s is None:
+            self._lost_s = time.monotonic()
+        return self._lost_s is not None and time.monotonic() - self._lost_s > LOST_S
 
     def _has_ended(self) -> bool:
         """Whether the controller has said farewell; one that was killed has not, and comes back."""

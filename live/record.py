@@ -95,14 +95,22 @@ class Record:
         self._lines += 1
         return self._lines - 1
 
+    def undo(self) -> None:
+        """Remove what is still there of the run; what could not be removed stands in `problems`."""
+        self.undone, self.problems = undo(read_record(self.path), forget=False)
+
     def close(self) -> None:
         """Remove what is still there of the run, then the record; where something stays, so does the record."""
+        if self._file < 0:
+            return
         if self._before is None:
             os.environ.pop(MARK, None)
         else:
             os.environ[MARK] = self._before
         os.close(self._file)
-        self.undone, self.problems = undo(read_record(self.path))
+        self._file = -1
+        undone, self.problems = undo(read_record(self.path))
+        self.undone += undone
 
     def __enter__(self) -> Self:
         return self
@@ -178,8 +186,10 @@ def _phase(path: Path) -> str:
         return "starting"
 
 
-def undo(run: Recorded, keep: Collection[tuple[Any, ...]] = ()) -> tuple[list[str], list[str]]:
+def undo(run: Recorded, keep: Collection[tuple[Any, ...]] = (), forget: bool = True) -> tuple[list[str], list[str]]:
     """Remove what a run has made and not removed, then its record; return what was removed, and what could not be.
+
+    Without `forget` the record stays.
 
     1. End its processes, all together; where its owner is not this process, also the owner, and all that bear its mark.
     2. Remove the rest, last made first; not what was there before it, nor things whose `identity` is in `keep`.
@@ -187,7 +197,7 @@ def undo(run: Recorded, keep: Collection[tuple[Any, ...]] = ()) -> tuple[list[st
     processes = [thing for thing in run.things if thing["kind"] == "process"]
     if run.owner["pid"] != os.getpid():
         known = {thing["pid"] for thing in processes}
-        processes += [thing for thing in (run.owner, *_marked(run.id)) if thing["pid"] not in known]
+        processes += [thing for thing in (run.owner, *marked(run.id)) if thing["pid"] not in known]
     others = [thing for thing in reversed(run.things) if thing["kind"] != "process" and not thing.get("existed")]
     there = [thing for thing in processes if is_there(thing)]
     undone, problems = [described(thing) for thing in there], []
@@ -204,13 +214,13 @@ def undo(run: Recorded, keep: Collection[tuple[Any, ...]] = ()) -> tuple[list[st
                 undone.append(described(thing))
         except LiveError as error:
             problems.append(str(error))
-    if not problems:
+    if forget and not problems:
         shutil.rmtree(run.path, ignore_errors=True)
     return undone, problems
 
 
-def _marked(run: str) -> Iterator[Thing]:
-    """Yield the processes that bear a run's mark."""
+def marked(run: str) -> Iterator[Thing]:
+    """Yield the processes that bear a run's mark, but for this one."""
     mark = f"{MARK}={run}".encode()
     for path in Path("/proc").iterdir():
         try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..controller.faults import Fault
 from ..errors import LiveError
 from ..folders import make_folder
 from ..replay.columns import ROWS as REPLAYED
@@ -19,6 +21,8 @@ from . import compare
 from .columns import COMPARISON, DEVICES, ROWS
 from .compare import SETTING
 from .evaluate import Evaluation
+from .lost import Lost
+from .overload import MARK, Load
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -50,11 +54,19 @@ class LiveResult:
     unemulated: list[str] = field(default_factory=list)
     refused: Sequence[Any] = ()
     """Tasks that did not run, and why."""
-    faults: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    more_faults: int = 0
+    """Faults beside those, which were only counted."""
     link_drops: dict[str, int] = field(default_factory=dict)
     """Packets that lossy links dropped on purpose."""
-    clean: bool = False
-    """Whether nothing of the run is left on the machine."""
+    lost: Lost = field(default_factory=Lost)
+    load: Load | None = None
+    left_behind: list[str] = field(default_factory=list)
+    """What the run made and could not remove."""
+    gave_up: bool = False
+    """Whether the run could not go on to its end, or not be evaluated whole."""
+    status: int = 0
+    """Exit status of an evaluation that was stopped; else 0."""
     late: Result | None = None
     """The same replay with tags that come as late as half of them came in the run."""
     read: Mapping[str, Any] | None = None
@@ -64,7 +76,7 @@ class LiveResult:
     def of(cls, info: Mapping[str, Any]) -> LiveResult:
         """Return the result that `to_dict` wrote, without topology and keys; raises KeyError for what is missing."""
         found = Evaluation(
-            rows=info["rows"],
+            rows=[{name: value for name, value in row.items() if name != "overloaded"} for row in info["rows"]],
             packets={name: info[f"packets_{name}"] for name in COUNTED},
             drops=info["drops"],
             event_to_tag_ms=info["event_to_tag_ms"],
@@ -74,9 +86,21 @@ class LiveResult:
         )
         return cls(
             None, found, rules=info["rules"], traffic=info["traffic"], unemulated=info["unemulated"],
-            refused=info["refused"], faults=info["faults"], link_drops=info["link_drops"], clean=info["clean"],
-            read=info,
+            refused=info["refused"], faults=[Fault.from_dict(each) for each in info["faults"]],
+            more_faults=info["faults_not_listed"], link_drops=info["link_drops"],
+            lost=Lost.from_dict(info["packets_lost"]), load=Load.from_dict(info["load"]) if info["load"] else None,
+            left_behind=info["left_behind"], gave_up=info["gave_up"], read=info,
         )  # fmt: skip
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing went wrong, and nothing of the run is left on the machine."""
+        return not self.faults and not self.left_behind and not self.gave_up
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether the run asked for more than the machine could carry, which shows in the shares of its rows."""
+        return self.load is not None and bool(self.load.reasons)
 
     @property
     def replay_rows(self) -> list[dict[str, Any]]:
@@ -112,7 +136,9 @@ class LiveResult:
             "switches": len(self.topology.switches) if self.topology is not None else None,
             "hosts": len(self.topology.hosts) if self.topology is not None else None,
             **{f"packets_{name}": found.packets.get(name, 0) for name in COUNTED},
-            "rows": found.rows,
+            "packets_lost": self.lost.to_dict(),
+            "load": self.load.to_dict() if self.load is not None else None,
+            "rows": [{**row, "overloaded": self.overloaded} for row in found.rows],
             "replay_rows": self.replay_rows,
             "late_replay_rows": self.late_rows,
             "comparison": self.compared,
@@ -127,7 +153,10 @@ class LiveResult:
             "refused": [dict(each) for each in self.refused],
             "unemulated": self.unemulated,
             "notes": found.notes,
-            "faults": self.faults,
+            "faults": [fault.to_dict() for fault in self.faults],
+            "faults_not_listed": self.more_faults,
+            "left_behind": self.left_behind,
+            "gave_up": self.gave_up,
             "clean": self.clean,
         }
 
@@ -138,11 +167,13 @@ def tables(result: LiveResult) -> list[RenderableType]:
 
     shown: list[RenderableType] = [Text(line) for line in _lines(result)]
     for row in result.evaluation.rows:
-        shown.append(Text(f"\n{row['task']}: {_task_line(row)}"))
+        shown.append(Text(f"\n{row['task']}: {_task_line(row)}{f' ({MARK})' if result.overloaded else ''}"))
     if not result.evaluation.rows:
         shown += [Text(f"\n{row['task']}, replayed: {_task_line(row)}") for row in result.replay_rows]
     shown += [_devices(result.evaluation), legend(DEVICE_LEGEND)]
     if result.compared:
+        if result.overloaded:
+            shown.append(Text(f"\n{MARK[0].upper()}{MARK[1:].replace('this share', 'each share of the live run')}"))
         shown.append(compare.table(result.compared, result.overlaps))
         lines = compare.late_lines(result.evaluation.rows, result.replay_rows, result.late_rows)
         shown += [Text(line) for line in lines]
@@ -166,6 +197,7 @@ def _lines(result: LiveResult) -> list[str]:
         f"{packets.get('sent', 0):,} packets sent, {packets.get('delivered', 0):,} delivered, "
         f"{packets.get('tagged', 0):,} tagged, {packets.get('arrived_tagged', 0):,} arrived with a tag"
     ]
+    lines += _loss_lines(result)
     times = found.event_to_tag_ms
     if times.get("in_force", {}).get("count"):
         lines.append(
@@ -180,7 +212,30 @@ def _lines(result: LiveResult) -> list[str]:
         lines.append(f"{device}: {said}")
     lines += refused_lines({each["task"]: each["reason"] for each in result.refused})
     lines += [f"lost on {link} on purpose: {count:,} packets" for link, count in result.link_drops.items()]
-    return lines + result.unemulated + found.notes + [f"fault: {fault}" for fault in result.faults]
+    return lines + result.unemulated + found.notes + _fault_lines(result)
+
+
+def _loss_lines(result: LiveResult) -> list[str]:
+    """Say what was lost on the way although no loss was asked for, and what shows that the machine was overloaded."""
+    lost, lines = result.lost, []
+    if lost.unasked:
+        sent = max(result.evaluation.packets.get("sent", 0), 1)
+        in_faults = f", {lost.in_faults:,} of them while faults lasted" if lost.in_faults else ""
+        share = 100 * lost.unasked / sent
+        lines.append(f"{lost.unasked:,} packets ({share:.2g} %) lost although no loss was asked for{in_faults}")
+    if lost.unseen:
+        lines.append(f"{lost.unseen:,} packets were sent while an agent of a host was away; they may have arrived")
+    return lines
+
+
+def _fault_lines(result: LiveResult) -> list[str]:
+    lines = []
+    for fault in result.faults:
+        cost = f" ({fault.packets_lost:,} packets lost meanwhile)" if fault.packets_lost else ""
+        lines.append(f"{'fault, over' if fault.repaired else 'fault'}: {fault.text}{cost}")
+    if result.more_faults:
+        lines.append(f"{result.more_faults:,} more faults are not listed")
+    return lines
 
 
 def _ms(times: dict[str, Any]) -> str:
@@ -218,7 +273,12 @@ def _devices(found: Evaluation) -> RenderableType:
 def write_run(result: LiveResult, folder: str | Path, plot: bool = True) -> list[Path]:
     """Write run.json, the rows and the comparison as CSV and Parquet, and the figures; returns the paths."""
     place = Path(folder)
-    rows = [{"source": source, **row} for source, some in _sources(result) for row in some]
+    overloaded = {"live": result.overloaded}
+    rows = [
+        {"source": source, "overloaded": overloaded.get(source), **row}
+        for source, some in _sources(result)
+        for row in some
+    ]
     written = []
     try:
         make_folder(place)
@@ -227,17 +287,24 @@ def write_run(result: LiveResult, folder: str | Path, plot: bool = True) -> list
         for declared, name, some in ((ROWS, "rows", rows), (COMPARISON, "comparison", result.compared)):
             if some:
                 written += write_table(place / name, declared, some)
+        if plot:
+            written += _draw(result, place)
     except OSError as error:
-        raise LiveError(f"{folder}: the run cannot be written there: {error.strerror or error}") from error
-    if plot:
-        from ..topologies.picture import picture
-        from .figures import draw
+        name = errno.errorcode.get(error.errno or 0, "")
+        why = f"{error.strerror or error}{f' ({name})' if name else ''}"
+        raise LiveError(f"{error.filename or folder}: the run cannot be written there: {why}") from error
+    return written
 
-        written += draw(result, place)
-        loads = result.replayed.one_way_mbps if result.replayed is not None else {}
-        caption = f"{result.evaluation.packets.get('sent', 0):,} packets sent, as the replay routes them"
-        if result.topology is not None:
-            written += [picture(result.topology, place / f"network.{kind}", loads, caption) for kind in ("png", "pdf")]
+
+def _draw(result: LiveResult, place: Path) -> list[Path]:
+    from ..topologies.picture import picture
+    from .figures import draw
+
+    loads = result.replayed.one_way_mbps if result.replayed is not None else {}
+    caption = f"{result.evaluation.packets.get('sent', 0):,} packets sent, as the replay routes them"
+    written = draw(result, place)
+    if result.topology is not None:
+        written += [picture(result.topology, place / f"network.{kind}", loads, caption) for kind in ("png", "pdf")]
     return written
 
 

@@ -9,21 +9,23 @@
 6. Take everything down, and evaluate: what was selected and recorded against what each device really saw.
 
 A part that ends while traffic flows is started again, and the fault is noted: forwarding, tagging and recording go on
-without the controller and the broker, and an agent that comes back reports its gap. Whatever ends a run early (Ctrl-C,
-something that fails), all that it had made is undone, and what was measured until then is evaluated.
+without the controller and the broker, and an agent that comes back reports its gap. So are faults of the network, which
+the controller tells and watch.py sees. Whatever ends a run early (Ctrl-C, SIGTERM, SIGHUP, something that fails), all
+that it had made is undone, and what was measured until then is evaluated. Where the run's own process is killed, its
+processes are ended by guard.py.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import json
 import os
-import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,18 +34,23 @@ from typing import Any
 from ..bus import topics
 from ..bus.access import KEEPALIVE_S, BrokerAccess, write_access
 from ..bus.messages import unpack
+from ..controller.faults import Fault
 from ..controller.planned import Plan, adopt, load_plan
 from ..errors import LiveError, MozartError, SpecError
 from ..folders import make_folder
 from ..replay.report import nothing_runs, refused_lines
-from ..signals import name_of
+from ..signals import Stop, held, name_of, stopped_by_signal
 from ..tasks import Spec
 from ..topologies.catalogue import load as load_topology
 from .broker import Broker
 from .emulation import Emulation
-from .evaluate import Evaluator
+from .evaluate import Evaluation, Evaluator
+from .guard import Guard
+from .incidents import Incidents
+from .lost import host_gaps, judged
 from .network import START_S, GivenNetwork, MininetNetwork, Network, ovs_runs, start_ovs
 from .operator import ANSWER_S, Operator
+from .overload import Load
 from .ports import free_port
 from .processes import Process
 from .record import RUNNING, Record
@@ -51,6 +58,7 @@ from .report import LiveResult
 from .traffic import RATE_PPS, Played, Players, Traffic, sent_figures, split
 from .view import View
 from .waiting import until
+from .watch import Watch
 
 SETTLE_S = 1.0
 """After the last packet was sent: it is on its way, and so are the messages that it caused."""
@@ -66,6 +74,8 @@ PATIENCE_KEEPALIVES = 6
 """The patience of a run over the keep-alive of its bus: a machine that needs more of one needs more of the other."""
 MOST_RESTARTS = 5
 """So often parts are started again in one run."""
+FULL_S = 5.0
+"""So long last reports are waited for where the disk has no room for them."""
 
 Say = Callable[[str], None]
 
@@ -100,15 +110,26 @@ class Run:
     say: Say = print
     stop: threading.Event = field(default_factory=threading.Event)
     """Set to end the run early, in order."""
-    faults: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.folder = self.folder.resolve()
         self.topology = load_topology(self.spec.topology.name, **self.spec.topology.options)
+        self.incidents = Incidents(self.say)
+        self.gave_up = False
+        """Whether the run could not go on to its end."""
+        self.ours = False
+        """Whether Open vSwitch was started by this run."""
+        self.watch: Watch | None = None
         self._stack = ExitStack()
+        """What belongs to the record; the parts of the run are in `_parts`, which are taken down first."""
+        self._parts = ExitStack()
         self.agents: list[Process] = []
         self.restarts = 0
-        self._down: set[str] = set()
+        self.record: Any = None
+        self._full_s = 0.0
+        """Since when the disk has been full at the end, by the monotonic clock; 0: it is not."""
+        self._moves = 0
+        """Moves of the plan that have been told."""
         self.emulation: Emulation | None = None
         self.played: dict[str, Played] = {}
         self.unemulated: list[str] = []
@@ -129,16 +150,36 @@ class Run:
             self._start_agents()
             self.phase(RUNNING)
         except BaseException:
-            self._stack.close()
+            self.close()
             raise
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def take_down(self) -> None:
+        """Take down everything that was started, in reverse, and undo what is left of it; no signal interrupts that."""
+        self.incidents.publish = None
+        with held(self.say) as came:
+            for stack in (self._parts, self._stack):
+                try:
+                    stack.close()
+                except (LiveError, OSError) as error:
+                    self.note("left-behind", "run", said_of(error))
+        if came and isinstance(self.stop, Stop) and not self.stop.is_set():
+            self.stop.number = came[0]
+            self.stop.set()
+
     def close(self) -> None:
-        """Take down everything that was started, in reverse."""
-        self._stack.close()
+        """Take down what is still there, and give up the record."""
+        self.take_down()
+        if self.record is not None:
+            self.record.close()
+
+    @property
+    def faults(self) -> list[Fault]:
+        """What has gone wrong so far."""
+        return self.incidents.book.faults
 
     def _prepare(self) -> None:
         """Step 1."""
@@ -146,7 +187,9 @@ class Run:
         make_folder(self.folder)
         if (self.folder / "plan.json").exists():
             raise LiveError(f"{self.folder} has a run already; name another folder with --out")
-        self.record = self._stack.enter_context(Record.open(self.folder))
+        self.record = Record.open(self.folder)
+        self._stack.callback(self.record.undo)
+        self._stack.enter_context(Guard(self.record.id, self.folder / "logs" / "guard.log"))
         self._plan()
         self.phase("splitting the traffic by host")
         self.traffic = split(
@@ -160,11 +203,13 @@ class Run:
         if not ovs_runs():
             self.say("starting Open vSwitch")
             self.record("service", "openvswitch")
+            self.ours = True
             start_ovs()
 
     def phase(self, what: str) -> None:
-        """Say in the run's record what it is at, for whoever asks meanwhile."""
+        """Say in the run's record and on its bus what it is at, for whoever asks meanwhile."""
         self.record.phase(what)
+        self.incidents.enter(what)
 
     def _plan(self) -> None:
         """Plan, in a process of its own, before anything is made on the machine.
@@ -218,10 +263,11 @@ class Run:
             self.folder / "broker", self.topology.devices, self.record,
             log=log, start_s=patience_s, keepalive_s=keepalive_s,
         )  # fmt: skip
-        self._stack.callback(self.broker.stop)
+        self._parts.callback(self.broker.stop)
         self.broker.start()
         access = self.broker.access
-        self.operator = self._stack.enter_context(Operator(access.only(topics.OPERATOR), max(ANSWER_S, patience_s)))
+        self.operator = self._parts.enter_context(Operator(access.only(topics.OPERATOR), max(ANSWER_S, patience_s)))
+        self.incidents.publish = self.operator.tell
         self._access_file("controller", access.only(topics.CONTROLLER))
         self._access_file("operator", access.only(topics.OPERATOR))
 
@@ -236,7 +282,7 @@ class Run:
         self.phase("starting the controller")
         self.port = self.options.port or free_port()
         self.start_controller()
-        self._stack.callback(lambda: self.controller.stop())
+        self._parts.callback(lambda: self.controller.stop())
         self.wait(
             lambda: self.operator.status.get(topics.CONTROLLER, {}).get("state") == "running",
             "the controller",
@@ -262,13 +308,18 @@ class Run:
             self.network = made = MininetNetwork(
                 self.topology, self.port, self.record, max(START_S, self.options.patience_s)
             )
-            self._stack.callback(made.stop)
+            self._parts.callback(made.stop)
             made.start()
             self.emulation = Emulation(self.topology, self.spec.loss, made, self.record)
             self.unemulated = self.emulation.start()
             for sentence in self.unemulated:
                 self.say(sentence)
         self._wait_for_switches()
+        self.watch = Watch(self.incidents, self.network, self.folder, self._restart_ovs if self.ours else None)
+
+    def _restart_ovs(self) -> None:
+        with self.network.ports_opened():
+            start_ovs()
 
     def _wait_for_switches(self) -> None:
         """Wait until all switches have their rules; raises LiveError naming those that are not connected.
@@ -297,7 +348,7 @@ class Run:
         self.parts = [part for part in shared_out(devices, self.options.agents) if part]
         for number in range(len(self.parts)):
             self.agents.append(self.start_agent(number))
-        self._stack.callback(lambda: [agent.stop() for agent in self.agents])
+        self._parts.callback(lambda: [agent.stop() for agent in self.agents])
         patience_s, patient = self.options.patience_s, self.patient("the agents, which load or compile their loops")
         self.operator.wait_for_agents(self.devices, self.plan.revision, patience_s, patient)
         start_ns = time.time_ns() + 10**8
@@ -324,7 +375,7 @@ class Run:
     def play(self, look: Callable[[], object] = lambda: None) -> None:
         """Step 4; `look` is called meanwhile. Ends early, in order, where `stop` is set."""
         players = Players(self.network, self.traffic, self.folder / "logs", self.record)
-        self._stack.callback(players.stop)
+        self._parts.callback(players.stop)
         players.start()
 
         def meanwhile() -> None:
@@ -335,9 +386,18 @@ class Run:
         until(lambda: not players.running() or self.stop.is_set(), "the senders to end", limit_s, meanwhile)
         if self.stop.is_set():
             players.stop()
-            self.note(f"stopped early by {name_of(getattr(self.stop, 'number', signal.SIGINT))}")
+            self.note("stopped", "run", f"stopped early by {name_of(getattr(self.stop, 'number', Stop.number))}")
         else:
             self.played = players.results()
+
+    def measure(self, look: Callable[[], object] = lambda: None) -> None:
+        """Do steps 4 and 5; what fails is noted, and what was measured until then is there to be evaluated."""
+        try:
+            self.play(look)
+        except (LiveError, OSError) as error:
+            self.gave_up = True
+            self.note("gave-up", "run", f"the run could not go on: {said_of(error)}")
+        self.finish()
 
     def finish(self) -> None:
         """Step 5. What fails now is noted: all that was measured until then is there to be evaluated."""
@@ -345,11 +405,22 @@ class Run:
         end_ns = time.time_ns() + round(SETTLE_S * 1e9)
         try:
             self.operator.ask("time", end_ns=end_ns)
-            until(lambda: not self.unreported(), "the last reports", self.options.patience_s, self.supervise)
+            until(self._reported, "the last reports", self.options.patience_s, self.supervise)
             self.rules = self.operator.ask("rules")["rules"]
-        except LiveError as error:
+        except (LiveError, OSError) as error:
             missing = self.unreported()
-            self.note(f"no last report of {', '.join(missing)} ({error})" if missing else str(error))
+            text = f"no last report of {', '.join(missing)} ({said_of(error)})" if missing else said_of(error)
+            self.note("no-report", ", ".join(missing) or "controller", text)
+            self.gave_up = self.gave_up or bool(missing)
+
+    def _reported(self) -> bool:
+        """Whether all devices have reported; raises LiveError where the disk has no room for what they say."""
+        missing = self.unreported()
+        full = self.watch is not None and self.watch.disk_full
+        self._full_s = (self._full_s or time.monotonic()) if full else 0.0
+        if missing and full and time.monotonic() - self._full_s > FULL_S:
+            raise LiveError(f"{self.folder}: {os.strerror(errno.ENOSPC)} (ENOSPC)")
+        return not missing
 
     def unreported(self) -> list[str]:
         """Return the devices whose last report the controller does not have yet."""
@@ -396,27 +467,26 @@ class Run:
         for number, agent in enumerate(self.agents):
             if not agent.running():
                 self._restarted(agent, functools.partial(self._restart_agent, number))
-        self._note_links(self.operator.status.get(topics.CONTROLLER, {}))
+        status = self.operator.status.get(topics.CONTROLLER, {})
+        self.incidents.take(status)
+        moves = [move for move in status.get("moves", ()) if move["source"] and move["to"]]
+        for move in moves[self._moves :]:
+            self.note("moved", str(move["task"]), "moved: {task} {module}: {source} -> {to}".format(**move), True)
+        self._moves = max(self._moves, len(moves))
+        if self.watch is not None:
+            self.watch.look(status.get("missing", ()))
 
     def _restart_agent(self, number: int) -> None:
         self.agents[number] = self.start_agent(number)
 
     def _restarted(self, process: Process, again: Callable[[], object]) -> None:
         self.restarts += 1
-        self.note(f"{process.name} ended with status {process.popen.returncode}; it was started again")
+        text = f"{process.name} ended with status {process.popen.returncode}"
         if self.restarts > MOST_RESTARTS:
+            self.note("part-ended", process.name, text)
             raise LiveError(f"parts have ended {self.restarts} times; the last was {process.name}:\n{process.tail()}")
         again()
-
-    def _note_links(self, status: Mapping[str, Any]) -> None:
-        """Note links that have gone down or come up, and what was placed elsewhere for it."""
-        down = set(status.get("down", ()))
-        for name in sorted(down ^ self._down):
-            self.note(f"link {name} is {'down' if name in down else 'up again'}; traffic takes other paths")
-        if down != self._down:
-            for move in status.get("moves", ()):
-                self.note("moved: {task} {module}: {source} -> {to}".format(**move))
-        self._down = down
+        self.note("part-ended", process.name, f"{text}; it was started again", True)
 
     def sent_figures(self) -> dict[str, Any]:
         """Return what there was to be sent, and what the senders say of it."""
@@ -426,14 +496,25 @@ class Run:
         """Return how many packets lossy links have dropped on purpose, by link."""
         return self.emulation.dropped() if self.emulation else {}
 
-    def note(self, fault: str) -> None:
-        """Write down something that went wrong."""
-        self.faults.append(fault)
-        self.say(fault)
+    def dropped_on_the_way(self) -> int:
+        """Return how many of them the agent of their host had seen."""
+        return self.emulation.dropped_on_the_way() if self.emulation else 0
+
+    def note(self, kind: str, device: str, text: str, repaired: bool = False) -> None:
+        """Write down something that went wrong, and whether that is put right."""
+        self.incidents.note(kind, device, text, repaired)
 
 
 def _reasons(plan: Plan) -> dict[str, str]:
     return {each["task"]: each["reason"] for each in plan.refused}
+
+
+def said_of(error: Exception) -> str:
+    """Return what an error says; of the system's, the path and the reason."""
+    if isinstance(error, OSError):
+        name = errno.errorcode.get(error.errno or 0, "")
+        return f"{error.filename or 'the run'}: {error.strerror or error}{f' ({name})' if name else ''}"
+    return str(error)
 
 
 def _is_final(report: Path) -> bool:
@@ -468,20 +549,70 @@ def live(spec: Spec, options: Options, folder: Path, say: Say, stop: threading.E
     """
     run = Run(spec, options, folder, say, stop)
     with run:
-        try:
-            with View({task: sorted(set(modules.values())) for task, modules in run.plan.placement.items()}) as view:
-                run.play(lambda: view.show(run.operator.stats, run.operator.status))
-        except LiveError as error:
-            run.note(str(error))
-        run.finish()
-        plan, drops = run.plan, run.link_drops()
-    say("evaluating what the devices saw")
-    evaluator = Evaluator(plan, run.folder)
-    evaluation = evaluator.evaluate()
-    replayed = evaluator.replayed() if options.observe and evaluation.packets["sent"] else None
-    late = evaluator.replayed(late=True) if replayed is not None and evaluation.in_force_ms else None
-    problems = run.record.problems
-    return LiveResult(
-        run.topology, evaluation, replayed, run.rules, run.sent_figures(), run.unemulated, plan.refused,
-        [*run.faults, *problems], drops, clean=not problems, late=late,
+        with View({task: sorted(set(modules.values())) for task, modules in run.plan.placement.items()}) as view:
+            run.measure(lambda: view.show(run.operator.stats, run.operator.status))
+        return conclude(run)
+
+
+def conclude(run: Run) -> LiveResult:
+    """Do step 6: take a run down that has measured, and return what it found."""
+    plan, drops, on_the_way = run.plan, run.link_drops(), run.dropped_on_the_way()
+    run.phase("taking down the network")
+    run.take_down()
+    result = LiveResult(
+        run.topology, Evaluation(), rules=run.rules, traffic=run.sent_figures(), unemulated=run.unemulated,
+        refused=plan.refused, link_drops=drops, left_behind=run.record.problems, gave_up=run.gave_up,
     )  # fmt: skip
+    evaluate(run, plan, result)
+    for problem in run.record.problems:
+        run.note("left-behind", "run", problem)
+    _sum_up(run, result, on_the_way)
+    return result
+
+
+def _sum_up(run: Run, result: LiveResult, on_the_way: int) -> None:
+    """Hold what was planned against what was sent, and that against what arrived; then write down all faults."""
+    found, end_ns = result.evaluation, time.time_ns()
+    gaps = host_gaps(found.devices)
+    result.lost, _ = judged(found.lost_ns, on_the_way, gaps, run.faults, end_ns)
+    if found.packets.get("sent"):
+        whole = not run.stop.is_set() and not run.gave_up
+        told = [run.traffic.packets[host] for host in run.played]
+        unmeasured = sum(n for counts in found.drops.values() for name, n in counts.items() if name == "kernel_drops")
+        result.load = Load(
+            sum(told) if whole else None, run.traffic.duration_s if whole else None, found.sent_s if whole else None,
+            found.packets["sent"], found.packets["delivered"], result.lost.unexplained,
+            sum(said["packets"] for said in found.devices.values()), unmeasured,
+        )  # fmt: skip
+        if text := result.load.text():
+            run.note("overload", "run", text)
+    _, result.faults = judged(found.lost_ns, on_the_way, gaps, run.faults, end_ns)
+    result.more_faults = run.incidents.book.more + run.incidents.untold
+
+
+def evaluate(run: Run, plan: Plan, result: LiveResult) -> None:
+    """Fill in what the devices saw, and the replays beside it.
+
+    A signal that asks for an end, while this is done, leaves out the replays; a second one, or a disk without room,
+    what is not done yet. What was measured stays in the run's folder.
+    """
+    run.phase("evaluating what the devices saw")
+    run.say("evaluating what the devices saw")
+    with stopped_by_signal() as stop:
+        try:
+            evaluator = Evaluator(plan, run.folder)
+            found = result.evaluation = evaluator.evaluate()
+            if run.options.observe and found.packets["sent"] and not stop.is_set():
+                beside = evaluator.replayed(stop=stop)
+                late = evaluator.replayed(late=True, stop=stop) if found.in_force_ms and not stop.is_set() else None
+                if not stop.is_set():
+                    result.replayed, result.late = beside, late
+        except KeyboardInterrupt:
+            stop.set()
+        except (MozartError, OSError) as error:
+            result.gave_up = True
+            run.note("gave-up", "evaluation", f"not all could be evaluated: {said_of(error)}")
+    if stop.is_set():
+        where = f"what was measured lies in {run.folder}"
+        run.note("stopped", "evaluation", f"the evaluation was stopped by {name_of(stop.number)}; {where}")
+        result.status = stop.status

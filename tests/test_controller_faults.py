@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from mozart.controller.damage import damage
-from mozart.controller.faults import Fault, FaultBook
+from mozart.controller.faults import KINDS, Fault, FaultBook
 from mozart.controller.foreign import is_foreign, may_meet, obstacles
 from mozart.controller.links import Flaps
 from mozart.controller.reconcile import reconcile
@@ -129,7 +130,8 @@ def test_a_lasting_fault_is_written_down_once_and_ends() -> None:
     assert ended is not None and ended.text == "down; up again" and ended.repaired
     assert book.end(key, 10) is None and book.faults == [ended]
     assert ended.to_dict() == {
-        "time_ns": 5, "kind": "link-down", "device": "s1-s2", "text": "down; up again", "until_ns": 9, "repaired": True,
+        "time_ns": 5, "kind": "link-down", "device": "s1-s2", "text": "down; up again", "until_ns": 9,
+        "packets_lost": None, "repaired": True,
     }  # fmt: skip
     assert Fault.from_dict(ended.to_dict()) == ended
 
@@ -148,6 +150,11 @@ def test_a_book_is_taken_over_by_another_one_change_by_change() -> None:
     again.add(fault("c"))
     assert [each.text for each in run.take(numbers, 2, again.last(9))] == ["c"]
     assert [each.text for each in run.faults] == ["of the run itself", "a", "b", "c"]
+
+
+def test_the_documentation_has_all_kinds() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "live.md").read_text()
+    assert all(f"| `{kind}` | {meaning} |" in text for kind, meaning in KINDS.items())
 
 
 def test_a_full_book_counts_on() -> None:

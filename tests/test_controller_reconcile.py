@@ -80,6 +80,7 @@ def test_a_link_is_down_when_one_of_its_ends_is(states: dict[str, dict[str, bool
 def test_a_port_that_was_there_and_is_gone_is_down() -> None:
     assert port_states({}, {"s2": True}) == {"s2": True}
     assert port_states({"s2": True, "s3": True}, {"s2": True}) == {"s2": True, "s3": False}
+    assert port_states({"s2": True, "s3": True}, {"s2": False}, fresh=True) == {"s2": False, "s3": True}
     assert port_states({"s2": True, "s3": False}, {"s3": True}) == {"s2": False, "s3": True}
 
 

@@ -10,6 +10,7 @@ import pytest
 from mozart.agents.observed import Observed
 from mozart.agents.reports import selector_columns
 from mozart.bus.messages import pack
+from mozart.controller.faults import Fault
 from mozart.controller.plan import make_plan
 from mozart.controller.planned import Crossing
 from mozart.errors import LiveError
@@ -148,18 +149,26 @@ def test_a_report_is_shown_and_written(world, tmp_path):
     evaluator = Evaluator(world.plan, world.folder)
     evaluation = evaluator.evaluate()
     late = dataclasses.replace(world.result, rows=[{**row, "detection_delay_ms": 8.5} for row in world.result.rows])
-    result = LiveResult(world.topology, evaluation, world.result, faults=["agent 1 ended"], clean=True, late=late)
+    ended = Fault(5, "part-ended", "agent 1", "agent 1 ended", 6)
+    result = LiveResult(world.topology, evaluation, world.result, faults=[ended], late=late)
     document = json.loads(json.dumps(result.to_dict()))
     wanted = {
         "switches", "hosts", "packets_sent", "packets_delivered", "packets_tagged", "rows", "replay_rows", "drops",
         "late_replay_rows", "event_to_tag_ms", "explicit_ms", "rules", "faults", "clean",
     }  # fmt: skip
     assert wanted <= set(document)
-    assert (document["switches"], document["hosts"], document["clean"]) == (12, 12, True)
+    assert (document["switches"], document["hosts"], document["clean"]) == (12, 12, False)
+    assert document["faults"] == [ended.to_dict()] and document["packets_lost"]["packets"] == 0
     console = Console(width=170, record=True, file=(tmp_path / "shown").open("w"))
     console.print(*tables(result), sep="\n")
     text = console.export_text()
-    for words in ("packets sent", "lossy-flows", "fault: agent 1 ended", "s3: kernel drops", "not captured ratio"):
+    for words in (
+        "packets sent",
+        "lossy-flows",
+        "fault, over: agent 1 ended",
+        "s3: kernel drops",
+        "not captured ratio",
+    ):
         assert words in text
     assert "with tags that come 8.5 ms late" in " ".join(text.split())
     assert {row["late_difference"] for row in result.compared} == {0, None}

@@ -104,6 +104,66 @@ def test_scapy_finds_every_frame_right(tmp_path):
     assert len(kinds) >= 4  # IPv4 and IPv6, TCP and UDP
 
 
+@pytest.mark.parametrize("batch_packets", [None, 1])
+def test_fragments_of_one_datagram_can_be_put_together_again(tmp_path, monkeypatch, batch_packets):
+    """Three datagrams, one of them between the fragments of another, and a last fragment without a first."""
+    scapy = pytest.importorskip("scapy.all")
+    monkeypatch.setattr("mozart.live.frames.HELD", 4 if batch_packets else 64)
+    ends = {"src": "192.0.2.1", "dst": "198.51.100.77"}
+    large = scapy.fragment(scapy.IP(id=7, **ends) / scapy.UDP(sport=5, dport=6) / bytes(4000), 1480)
+    other = scapy.fragment(scapy.IP(id=8, src="192.0.2.1", dst="198.51.100.1") / scapy.UDP(sport=7) / bytes(1600), 1480)
+    whole = scapy.IP(src="192.0.2.1", dst="198.51.100.9") / scapy.UDP(sport=9, dport=9) / bytes(8)
+    alone = scapy.fragment(scapy.IP(src="192.0.2.1", dst="198.51.100.9", proto=6) / scapy.TCP() / bytes(1500), 800)[1:]
+    six = (
+        scapy.IPv6(src="2001:db8::1", dst="2001:db8::2") / scapy.IPv6ExtHdrFragment() / scapy.UDP(sport=3) / bytes(2400)
+    )
+    packets = [large[0], other[0], large[1], whole, other[1], large[2], *alone, *scapy.fragment6(six, 1280)]
+    for number, packet in enumerate(packets):
+        packet.time = 1 + number / 1000
+    scapy.wrpcap(str(tmp_path / "in.pcap"), packets, linktype=101)
+    prefixes = {"h1": ["192.0.2.0/24", "2001:db8::1/128"], "h2": ["198.51.100.0/24", "2001:db8::2/128"]}
+    traffic = {"trace": str(tmp_path / "in.pcap"), "map": "prefix", "prefixes": prefixes}
+    spec = load({"topology": {"name": "line", "n": 2}, "traffic": traffic, "tasks": [TASK]})
+    if batch_packets:
+        monkeypatch.setattr("mozart.live.frames.FrameWriter.write", one_by_one(FrameWriter.write))
+    split(spec, load_topology("line", n=2), tmp_path)
+    frames = [frame.payload for frame in scapy.rdpcap(str(tmp_path / "h1.pcap"))[1:]]
+    four = [frame for frame in frames if frame.name == "IP"]
+    numbers = [(frame.id, frame.frag, frame.flags.MF) for frame in four]
+    (a, *_), (b, *_) = numbers[:2]
+    assert a != b and 0 not in (a, b)
+    assert numbers[:6] == [(a, 0, 1), (b, 0, 1), (a, 185, 1), (0, 0, 0), (b, 185, 0), (a, 370, 0)]
+    assert numbers[6][0] not in (0, a, b) and numbers[6][1:] == (1, 0)
+    for frame in four:
+        again = frame.copy()
+        del again.chksum
+        assert bytes(again) == bytes(frame)
+    together = {packet.id: packet for packet in scapy.defrag(scapy.PacketList(four[:-1]))[1]}
+    for number, data in ((a, 4000), (b, 1600)):
+        datagram = together[number]
+        assert (datagram.frag, datagram[scapy.UDP].len) == (0, data + 8)
+        again = scapy.IP(bytes(datagram))
+        del again[scapy.UDP].chksum
+        assert bytes(again[scapy.UDP]) == bytes(datagram[scapy.UDP])
+    later = [frame[scapy.IPv6ExtHdrFragment] for frame in frames if frame.name == "IPv6"]
+    assert [(each.offset, each.m) for each in later] == [(0, 1), (154, 0)] and later[0].id == later[1].id > 0
+    read_back, _ = read_all(tmp_path / "h1.pcap")
+    given, _ = read_all(tmp_path / "in.pcap")
+    for name in COLUMNS:
+        if name != "time_ns":
+            np.testing.assert_array_equal(getattr(read_back, name), getattr(given, name), err_msg=name)
+
+
+def one_by_one(write):
+    """Give a writer its packets one at a time."""
+
+    def single(self, batch, destination):
+        for row in range(len(batch)):
+            write(self, batch[row : row + 1], destination[row : row + 1])
+
+    return single
+
+
 def test_synthetic_traffic_says_what_it_left_out(tmp_path):
     spec, topology = spec_with(**SYNTHETIC), load_topology("b4")
     traffic = split(spec, topology, tmp_path)

@@ -22,7 +22,7 @@ def run(tmp_path):
     spec = load({"topology": {"name": "line"}, "traffic": {"synthetic": "caida-like"}, "tasks": [TASK]})
     said: list[str] = []
     made: Any = Run(spec, Options(patience_s=9.0), tmp_path, said.append)
-    made.said = said
+    made.said, made.record = said, SimpleNamespace(phase=lambda what: None)
     part = SimpleNamespace(check=lambda: None)
     made.broker, made.controller = SimpleNamespace(process=part), part
     return made
@@ -71,7 +71,8 @@ def test_a_controller_that_answers_no_more_costs_its_answer_and_not_the_run(run)
 
     run.operator, run.devices = SimpleNamespace(ask=ask), ["s1", "h1"]
     run.finish()
-    assert run.faults == ["no last report of s1, h1 (the controller has not answered 'time' within 60 s)"]
+    said = "no last report of s1, h1 (the controller has not answered 'time' within 60 s)"
+    assert [(each.kind, each.text) for each in run.faults] == [("no-report", said)] and run.gave_up
     assert run.rules == {}
 
 
