@@ -5,11 +5,13 @@ All of them stand in one book (controller/faults.py), whose last pages are publi
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..controller.faults import Fault, FaultBook
+from ..errors import MozartError
 
 TOLD = 50
 """So many of the last faults are published."""
@@ -74,5 +76,7 @@ class Incidents:
             self._tell()
 
     def _tell(self) -> None:
-        if self.publish is not None:
+        if self.publish is None:
+            return
+        with contextlib.suppress(MozartError):  # a broker that is away hears of it with the next one
             self.publish({"state": self.state, "errors": self.book.seen, "faults": self.book.last(TOLD)})
