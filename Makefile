@@ -1,6 +1,7 @@
 # Every target sets up what it needs. `make run` and `make test` are the two that a new user wants.
 TRACE ?=
 ARGS ?=
+WORKERS ?= 2
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
@@ -19,20 +20,20 @@ run:  ## replay a synthetic backbone minute (or TRACE=file) over B4: table, pict
 live:  ## as root: B4 with real packets for 30 s, on Open vSwitch and Mininet (installs what is missing)
 	@scripts/live $(ARGS)
 
-test: setup  ## all tests (ARGS="-k loss" for some)
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup  ## all tests, those without a network on two workers (ARGS="-k loss" for some, WORKERS=0 for one process)
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 test-oldest: export VENV = .cache/oldest
 test-oldest: export VERSIONS = oldest
 test-oldest:  ## the tests with the lowest versions that setup.cfg allows, in an environment of their own
 	@scripts/setup
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@$(VENV)/bin/python -m pytest -n $(WORKERS) $(ARGS)
 
 test-newest: export VENV = .cache/newest
 test-newest: export VERSIONS = newest
 test-newest:  ## the tests with the newest versions of the day, in an environment of their own
 	@scripts/setup
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@$(VENV)/bin/python -m pytest -n $(WORKERS) $(ARGS)
 
 check: setup  ## ruff (lint and format), mypy, and that imports between rooms go down only
 	@$(BIN)/ruff check .

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mozart.live.network import OVS_CTL, ovs_runs
@@ -38,6 +39,14 @@ def pytest_configure(config: pytest.Config) -> None:
     required()
     os.environ[SESSION] = uuid.uuid4().hex
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep live tests from running beside others where there are several workers (pytest -n 2)."""
+    from mozart.tests.two_at_once import LiveFirst
+
+    return LiveFirst(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
