@@ -176,7 +176,7 @@ def _flows(args: argparse.Namespace, folder: RunFolder) -> None:
     most = args.limit if args.limit or args.json else LIMIT
     found = list_flows(table, wanted, state, _words(args.why), args.top, most)
     if args.json:
-        print(json.dumps(found.rows.to_pylist(), indent=2))
+        print(json.dumps(found.rows().to_pylist(), indent=2))
     else:
         from ..replay.flow_table import tables
 

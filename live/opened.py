@@ -105,7 +105,9 @@ def missing(plan: Plan, reports: Mapping[str, Sequence[Report]], until_ns: int |
             f"{(until_ns - told.epoch_start_ns) / 1e9:.1f} s, when the last epoch ended that all of them reported"
         )
     if _left(folder):
-        notes.append("parts of the run are still on this machine; mozart clean ends them")
+        notes.append(
+            "parts of the run are still on this machine; what they report from now on is not in here; mozart clean ends them"
+        )
     return notes
 
 

@@ -15,6 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import SpecError
 from ..fields import suggestion
 from ..recordsets import FLOWS
@@ -38,10 +41,14 @@ class FlowList:
     lines: Any
     """One row a flow and setting: FLOW, SETTING, VOLUMES, `selection` (the last), `event_value`, `selected_ns` (of the
     first), `selector`, `monitors`, `captured_monitors`, `state`, `why_not` (words with commas between)."""
-    rows: Any
-    """All rows of the table of flows that these flows have."""
     of: int
     """How many flows there are before `most` cut the list."""
+    among: Any
+    """The rows of the table of flows that have the wanted values."""
+
+    def rows(self) -> Any:
+        """Return all rows that these flows have, those of the first flow first."""
+        return _rows_of(self.among, self.lines)
 
 
 def list_flows(
@@ -81,7 +88,7 @@ def list_flows(
     of = len(lines)
     if most is not None:
         lines = lines.slice(0, most)
-    return FlowList(lines, _rows_of(plain, lines), of)
+    return FlowList(lines, of, plain)
 
 
 def _decoded(flows: Any) -> Any:
@@ -115,6 +122,10 @@ def _lines(flows: Any) -> Any:
             "selection": "max", "event_value": "max", "selected_ns": "min", "selector": "min",
         },
     )  # fmt: skip
+    none = pc.invert(at_monitors["captured"])  # a record of another epoch is one
+    for word in words:
+        at = at_monitors.schema.get_field_index(word)
+        at_monitors = at_monitors.set_column(at, word, pc.and_(none, at_monitors[word]))
     crossed = pc.is_valid(at_monitors["monitor"])
     at_monitors = at_monitors.append_column("monitors", pc.cast(crossed, "int64"))
     has = pc.cast(pc.and_(crossed, at_monitors["captured"]), "int64")
@@ -131,9 +142,17 @@ def _lines(flows: Any) -> Any:
     )  # fmt: skip
     whole = pc.and_(pc.greater(lines["monitors"], 0), pc.equal(lines["monitors"], lines["captured_monitors"]))
     state = pc.if_else(lines["reachable"], pc.if_else(whole, CAPTURED, MISSED), UNREACHABLE)
-    named = [pc.if_else(lines[f"why {word}"], word, None) for word in WHY_NOT]
-    reasons = pc.binary_join_element_wise(*named, ", ", null_handling="skip")
+    reasons = _reasons([lines[word].to_numpy(zero_copy_only=False) for word in words])
     return lines.drop_columns(["reachable", *words]).append_column("state", state).append_column("why_not", reasons)
+
+
+def _reasons(holds: Sequence[NDArray[np.bool_]]) -> Any:
+    """Return the words of WHY_NOT that hold in each row, with commas between."""
+    import pyarrow as pa
+
+    every = [", ".join(word for i, word in enumerate(WHY_NOT) if code >> i & 1) for code in range(2 ** len(WHY_NOT))]
+    code = np.sum([column.astype(np.int64) << i for i, column in enumerate(holds)], axis=0)
+    return pa.array(every, pa.string()).take(pa.array(code))
 
 
 def _grouped(table: Any, keys: Sequence[str], how: Mapping[str, str]) -> Any:
@@ -144,7 +163,6 @@ def _grouped(table: Any, keys: Sequence[str], how: Mapping[str, str]) -> Any:
 
 def _rows_of(flows: Any, lines: Any) -> Any:
     """Return the rows of some flows: those of the first flow first."""
-    import numpy as np
     import pyarrow as pa
 
     keys = [*FLOW, *SETTING]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ from mozart.errors import LiveError, SpecError
 from mozart.folders import run_folder
 from mozart.live.opened import evaluate_killed
 from mozart.recordsets import FLOWS
-from mozart.replay.flow_list import list_flows
+from mozart.replay.flow_list import STATES, list_flows
 from mozart.replay.run import replay
 from mozart.tests.judged_worlds import (
     SECOND_NS,
@@ -37,7 +38,7 @@ OPEN: Any = mozart
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a small replay, with flows of our own making beside its tables."""
+    """The folder of a small replay."""
     import yaml
 
     place = tmp_path_factory.mktemp("open")
@@ -74,9 +75,12 @@ ROWS = [
 
 
 @pytest.fixture
-def with_flows(folder: Path) -> Path:
-    pyarrow.parquet.write_table(pa.Table.from_pylist(ROWS, FLOWS.arrow_schema()), folder / "flows.parquet")
-    return folder
+def with_flows(folder: Path, tmp_path: Path) -> Path:
+    """The folder with flows of our own making instead of the run's."""
+    made = tmp_path / "made"
+    shutil.copytree(folder, made)
+    pyarrow.parquet.write_table(pa.Table.from_pylist(ROWS, FLOWS.arrow_schema()), made / "flows.parquet")
+    return made
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -133,11 +137,24 @@ def test_flows_are_summed_up_over_monitors_and_epochs() -> None:
     assert [line["src"] for line in found.lines.to_pylist()] == ["10.0.0.2", "10.0.0.1", "10.0.0.3", "10.0.0.4"]
     one, two = lines["10.0.0.1"], lines["10.0.0.2"]
     assert (one["state"], one["monitors"], one["captured_monitors"]) == ("captured", 2, 2)
-    assert (one["bytes"], one["true_bytes"], one["why_not"]) == (300, 1300, "late")
+    assert (one["bytes"], one["true_bytes"], one["why_not"]) == (300, 1300, "")
     assert (two["state"], two["captured_monitors"], two["why_not"], two["true_bytes"]) == ("missed", 1, "full", 5000)
     assert [lines[f"10.0.0.{n}"]["state"] for n in (3, 4)] == ["unreachable", "unreachable"]
     assert (lines["10.0.0.4"]["monitors"], lines["10.0.0.4"]["why_not"]) == (0, "no-monitor")
-    assert len(found.rows) == len(ROWS) - 1
+    assert len(found.rows()) == len(ROWS) - 1
+    pieces = pa.concat_tables(pa.Table.from_pylist([row], FLOWS.arrow_schema()) for row in ROWS * 3)
+    assert list_flows(pieces, {"mode": ["mozart"]}).lines["why_not"].to_pylist() == found.lines["why_not"].to_pylist()
+
+
+def test_as_many_flows_are_captured_and_missed_as_the_rows_say(folder: Path) -> None:
+    run = OPEN.open_run(folder, "arrow")
+    for row in run.rows.to_pylist():
+        wanted = {name: [row[name]] for name in ("task", "mode", "memory_entries")}
+        states = list_flows(run.flows, wanted).lines["state"].to_pylist()
+        reachable = row["selected_flows"] - row["unreachable_flows"]
+        missed = reachable - row["captured_flows"]
+        assert [states.count(state) for state in STATES] == [row["captured_flows"], missed, row["unreachable_flows"]]
+        assert len(states) == row["selected_flows"] > 0
 
 
 def test_flows_are_filtered_put_in_order_and_cut(with_flows: Path, capsys: pytest.CaptureFixture[str]) -> None:
