@@ -106,7 +106,8 @@ def missing(plan: Plan, reports: Mapping[str, Sequence[Report]], until_ns: int |
         )
     if _left(folder):
         notes.append(
-            "parts of the run are still on this machine; what they report from now on is not in here; mozart clean ends them"
+            "parts of the run are still on this machine; what they report from now on is not in here; mozart clean "
+            "ends them"
         )
     return notes
 
