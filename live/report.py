@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..controller.faults import Fault
-from ..errors import LiveError
+from ..errors import LiveError, MozartError
 from ..folders import make_folder
 from ..replay.columns import ROWS as REPLAYED
 from ..replay.legend import HEAD, legend, of_modes
@@ -293,6 +293,8 @@ def write_run(result: LiveResult, folder: str | Path, plot: bool = True) -> list
         name = errno.errorcode.get(error.errno or 0, "")
         why = f"{error.strerror or error}{f' ({name})' if name else ''}"
         raise LiveError(f"{error.filename or folder}: the run cannot be written there: {why}") from error
+    except MozartError as error:  # a picture that finds no room, which is no bad input
+        raise LiveError(f"{folder}: the run cannot be written there: {error}") from error
     return written
 
 

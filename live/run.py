@@ -482,6 +482,11 @@ class Run:
     def _restarted(self, process: Process, again: Callable[[], object]) -> None:
         self.restarts += 1
         text = f"{process.name} ended with status {process.popen.returncode}"
+        if self.watch is not None:
+            self.watch.look_at_disk()
+            if self.watch.disk_full:  # it would end again
+                self.note("part-ended", process.name, text)
+                raise LiveError(f"{self.folder}: {os.strerror(errno.ENOSPC)} (ENOSPC)")
         if self.restarts > MOST_RESTARTS:
             self.note("part-ended", process.name, text)
             raise LiveError(f"parts have ended {self.restarts} times; the last was {process.name}:\n{process.tail()}")

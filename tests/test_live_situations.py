@@ -213,7 +213,7 @@ def small_disk(folder, size):
 def test_a_full_disk_is_named_and_tables_are_shown(tmp_path):
     before = bridges_there(), interfaces_there()
     spec, log, disk = tmp_path / "small.json", tmp_path / "log", tmp_path / "disk"
-    spec.write_text(json.dumps(spec_of({"name": "line", "n": 2}, duration_s=8.0).to_dict()))
+    spec.write_text(json.dumps(spec_of({"name": "line", "n": 2}, duration_s=20.0, elephants=1, syn_floods=0).to_dict()))
     with small_disk(disk, "32m"):
         out = disk / "run"
         command = [
@@ -229,7 +229,10 @@ def test_a_full_disk_is_named_and_tables_are_shown(tmp_path):
         ]
         with log.open("w") as sink:
             process = subprocess.Popen(command, stdout=sink, stderr=sink)
-        until(lambda: list(out.glob("reports/*/*.npz")) or process.poll() is not None, "a report", PATIENCE_S)
+        until(
+            lambda: len(list(out.glob("reports/*/*.npz"))) >= 12 or process.poll() is not None, "a report", PATIENCE_S
+        )
+        assert process.poll() is None, log.read_text()
         filler = disk / "filler"
         with filler.open("wb") as file:
             try:
@@ -237,7 +240,7 @@ def test_a_full_disk_is_named_and_tables_are_shown(tmp_path):
                     file.write(bytes(1 << 16))
             except OSError:
                 pass
-        status = process.wait(180)
+        status = process.wait(300)
     text = log.read_text()
     assert status == 1, text
     assert f"{out}: No space left on device (ENOSPC)" in text
