@@ -11,6 +11,7 @@ from ..errors import LiveError
 from .ring import DEFAULT_BLOCK_BYTES, DEFAULT_BLOCKS
 
 KINDS = ("switch", "host")
+NEEDED = ("device", "kind", "interface")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,17 @@ def read_places(path: str | Path) -> list[Place]:
     names = {field.name for field in dataclasses.fields(Place)}
     try:
         given = json.loads(path.read_text())
+        if not isinstance(given, list) or not all(isinstance(each, dict) for each in given):
+            raise ValueError("it must be a JSON list of objects, one a device")
         unknown = sorted({key for each in given for key in each} - names)
         if unknown:
-            raise LiveError(f"{path}: no such keys: {', '.join(unknown)}; there are {', '.join(sorted(names))}")
+            raise LiveError(f"no such keys: {', '.join(unknown)}; there are {', '.join(sorted(names))}")
+        for number, each in enumerate(given):
+            if lacking := [key for key in NEEDED if key not in each]:
+                raise LiveError(f"{each.get('device', f'device {number}')} lacks {', '.join(lacking)}")
         places = [Place(**each) for each in given]
+    except LiveError as error:
+        raise LiveError(f"{path}: {error}") from None
     except OSError as error:
         raise LiveError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, TypeError) as error:

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flows.add_argument("--src", metavar="ADDRESS", help="from this address")
     flows.add_argument("--dst", metavar="ADDRESS", help="to this address")
     flows.add_argument("--top", metavar="COLUMN", help="largest first: bytes, true_bytes, packets, event_value, ...")
-    flows.add_argument("--limit", type=int, metavar="N", help=f"so many flows; default {LIMIT}, with --json all")
+    flows.add_argument("--limit", metavar="N", help=f"so many flows; default {LIMIT}, with --json all")
     parser.add_argument("--json", action="store_true", help="write it as JSON on standard output")
 
 
@@ -79,8 +79,12 @@ def _check(args: argparse.Namespace) -> None:
         raise SpecError(
             "--links and --rows take --task, --mode, --memory and --detection-delay-ms; the rest is of --flows"
         )
-    if args.limit is not None and args.limit < 1:
-        raise SpecError(f"--limit {args.limit}: must be at least 1")
+    from ..fields import Field
+    from ..options import Options
+
+    options = Options(args)
+    options.read({"--limit": Field(int, "flows", None, minimum=1)})
+    options.refuse()
 
 
 def _wanted(args: argparse.Namespace) -> dict[str, list[Any]]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..fields import finite
+from ..fields import Field, finite
 
 if TYPE_CHECKING:
     from ..placement.comparison import Run
@@ -25,6 +25,17 @@ EXAMPLES = """examples:
   mozart place tasks.yaml --explain scanners
   mozart place --generate tasks=60,load=0.9 --repeat 6 --latency inf,80 --algorithm mam,greedy,priced
   mozart place --generate tasks=50:200:1000,load=0.8:0.9 --repeat 6 --topo b4 --topo fattree,k=4 --out sweep --plot"""
+
+
+NUMBERS = {
+    "--steps": Field(int, "of work, for each run", None, minimum=1, maximum=10**15),
+    "--time-limit": Field(float, "for each run", None, above=0, unit="s"),
+    "--repeat": Field(int, "seeds in a row", 1, minimum=1, maximum=100_000),
+    "--seed": Field(int, "of what is random in the algorithms", 1, minimum=0, maximum=2**31 - 1),
+    "--move-price": Field(float, "weight that a move costs", 0.0, minimum=0),
+    "--jobs": Field(int, "runs side by side", None, minimum=1, maximum=1024),
+    "--solver": Field(str, "what solves integer programs", "highs", choices=("highs", "cbc")),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,17 +52,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--algorithm", default=None, metavar="A,B", help="algorithms; see --list (default priced)")
     parser.add_argument("--list", action="store_true", help="list the algorithms and leave")
     parser.add_argument("--latency", default=None, metavar="inf,100", help="bounds in ms instead of the tasks' own")
-    parser.add_argument("--solver", default="highs", choices=("highs", "cbc"))
+    parser.add_argument("--solver", metavar="NAME", help="highs (default) or cbc")
     parser.add_argument(
-        "--steps", type=int, metavar="N", help="of work, for each run, the same on every machine (default 30,000,000)"
+        "--steps", metavar="N", help="of work, for each run, the same on every machine (default 30,000,000)"
     )
-    parser.add_argument(
-        "--time-limit", type=finite, metavar="S", help="for each run, instead; what time cuts short is not proved"
-    )
-    parser.add_argument("--repeat", type=int, default=1, metavar="N", help="with --generate: N seeds in a row")
-    parser.add_argument("--seed", type=int, default=1, help="of what is random in the algorithms (default 1)")
+    parser.add_argument("--time-limit", metavar="S", help="for each run, instead; what time cuts short is not proved")
+    parser.add_argument("--repeat", metavar="N", help="with --generate: N seeds in a row")
+    parser.add_argument("--seed", metavar="N", help="of what is random in the algorithms (default 1)")
     parser.add_argument("--keep", metavar="FILE", help="placement that runs now: move as few modules as possible")
-    parser.add_argument("--move-price", type=finite, default=0.0, metavar="P", help="weight that a move costs")
+    parser.add_argument("--move-price", metavar="P", help="weight that a move costs")
     parser.add_argument("--lost", default="", metavar="s3,h2", help="devices that have disappeared")
     parser.add_argument("--explain", action="append", default=[], metavar="TASK", help="why a task does not run")
     parser.add_argument("--plot", nargs="?", const=".", metavar="DIR", help="draw figures into a folder")
@@ -59,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="write rows, means and the last placement as JSON")
     sweep = parser.add_argument_group("sweeps over generated problems")
     sweep.add_argument("--out", metavar="DIR", help="keep what is finished; the same command goes on from there")
-    sweep.add_argument("--jobs", type=int, metavar="N", help="runs side by side (with --out: one a core)")
+    sweep.add_argument("--jobs", metavar="N", help="runs side by side (with --out: one a core)")
     sweep.add_argument("--scheduler", metavar="ADDRESS", help="run on a Dask cluster, such as tcp://10.0.0.1:8786")
 
 
@@ -125,31 +134,37 @@ def _is_sweep(args: argparse.Namespace) -> bool:
 
 
 def _refuse_wrong(args: argparse.Namespace) -> None:
-    from ..errors import SpecError
+    """Put values in place of the texts of options; raises SpecError with all that is wrong with them."""
+    from ..options import Options
+    from ..placement.algorithms import ALGORITHMS, DEFAULT
 
-    if args.repeat < 1 or args.move_price < 0:
-        raise SpecError("--repeat must be 1 or more, --move-price 0 or more")
-    if args.time_limit is not None and args.time_limit <= 0:
-        raise SpecError(f"--time-limit must be above 0, not {args.time_limit:g}")
-    if args.steps is not None and args.steps < 1:
-        raise SpecError(f"--steps must be 1 or more, not {args.steps}")
-    if args.seed < 0:
-        raise SpecError(f"--seed must be 0 or more, not {args.seed}")
-    if args.jobs is not None and args.jobs < 1:
-        raise SpecError(f"--jobs must be 1 or more, not {args.jobs}")
-    if args.generate is None and (_is_sweep(args) or args.repeat > 1 or args.topo):
-        raise SpecError("--topo, --repeat, --out, --jobs and --scheduler are for problems of --generate tasks=60")
-    if _is_sweep(args) and (args.keep or args.lost):
-        raise SpecError("--keep and --lost are for one problem after another; leave --out, --jobs and --scheduler out")
-    if args.jobs and args.scheduler:
-        raise SpecError("with --scheduler the cluster says how many runs are side by side; leave --jobs out")
+    options = Options(args)
+    options.read(NUMBERS)
+    options.read({"--algorithm": Field(str, "", default=[DEFAULT], choices=tuple(ALGORITHMS))}, several=True)
+    with options.caught():
+        args.latency = _bounds(args)
+    sweep = _is_sweep(args)
+    options.refuse_if(
+        args.generate is None and (sweep or args.repeat != 1 or args.topo),
+        "--topo, --repeat, --out, --jobs and --scheduler are for problems of --generate tasks=60",
+    )
+    options.refuse_if(
+        sweep and (args.keep or args.lost),
+        "--keep and --lost are for one problem after another; leave --out, --jobs and --scheduler out",
+    )
+    options.refuse_if(
+        args.jobs and args.scheduler,
+        "with --scheduler the cluster says how many runs are side by side; leave --jobs out",
+    )
+    nothing = args.generate is None and args.problem is None and args.spec is None
+    options.refuse_if(nothing, "place what? give a task file, --problem FILE or --generate tasks=60")
+    options.refuse()
 
 
 class _Source:
     """Where the problems come from: a task file, a problem file, or instances of the generator."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        from ..errors import SpecError
         from ..placement.generated import instances
         from ..placement.problem import load_problem
         from ..topologies.catalogue import load as load_topology
@@ -157,17 +172,15 @@ class _Source:
         self.lost = [name for name in args.lost.split(",") if name]
         self.instances: Sequence[Instance | None] = [None]
         self.topologies: dict[str, Topology] = {}
-        if args.problem:
+        if args.problem is not None:
             self.only = load_problem(args.problem)
         elif args.generate is not None:
             names = args.topo or ["b4"]
             self.instances = instances(names, args.generate, args.repeat)
             self.topologies = {name: load_topology(name) for name in names}
-        elif args.spec:
+        else:
             self.only, topology = _spec_problem(args.spec)
             self.topologies[""] = topology
-        else:
-            raise SpecError("place what? give a task file, --problem FILE or --generate tasks=60")
         self._refuse_missing(args.explain)
 
     def _refuse_missing(self, explained: Sequence[str]) -> None:
@@ -208,7 +221,7 @@ def _compared(args: argparse.Namespace, source: _Source, kept: Assignment | None
     """Place one problem after another; returns the runs, and whether Ctrl-C left them complete."""
     from ..placement.comparison import compare
 
-    algorithms, bounds = _algorithms(args), _bounds(args)
+    algorithms, bounds = args.algorithm, args.latency
     total = len(source.instances) * len(algorithms) * len(bounds)
     with _progress(total) as progress:
         runs = compare(
@@ -234,8 +247,8 @@ def _swept(args: argparse.Namespace, source: _Source) -> tuple[list[Run], bool]:
     what = plan(
         [instance for instance in source.instances if instance],
         source.topologies,
-        _algorithms(args),
-        _bounds(args),
+        args.algorithm,
+        args.latency,
         **_limits(args),
         seed=args.seed,
         solver=args.solver,
@@ -251,12 +264,6 @@ def _limits(args: argparse.Namespace) -> dict[str, float]:
 
     steps = args.steps or (STEPS if args.time_limit is None else math.inf)
     return {"time_limit_s": math.inf if args.time_limit is None else args.time_limit, "max_steps": steps}
-
-
-def _algorithms(args: argparse.Namespace) -> list[str]:
-    from ..placement.algorithms import DEFAULT
-
-    return list(dict.fromkeys((args.algorithm or DEFAULT).split(",")))
 
 
 def _bounds(args: argparse.Namespace) -> list[float | None]:

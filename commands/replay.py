@@ -7,16 +7,17 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..fields import finite
 from ..signals import name_of, stopped_by_signal
 
 if TYPE_CHECKING:
     from ..fields import Field
     from ..replay.placed import Placed
     from ..replay.result import Result
+    from ..tasks import Spec
 
 PLAIN_WIDTH = 170
 """Columns of the tables where standard output is no terminal."""
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="captures in order, patterns, or - for stdin; instead of what the task file names",
     )
-    parser.add_argument("--duration", type=finite, metavar="S", help="length of synthetic traffic")
+    parser.add_argument("--duration", metavar="S", help="length of synthetic traffic")
     parser.add_argument("--memory", metavar="N,N,...", help="entries of each monitor; all sizes side by side")
     parser.add_argument("--mode", metavar="M,M,...", help="of none, tag, two-mode, mozart, recent; default: all")
     parser.add_argument(
@@ -62,44 +63,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replay, show the result, and write the run folder; a damaged trace ends with what came before it."""
-    from ..errors import SpecError
-    from ..folders import refuse_idle_force, run_folder
+    from ..folders import run_folder
 
-    refuse_idle_force(args.force, ("--out", args.out))
-    if args.flows_csv and args.out is None:
-        raise SpecError("--flows-csv is for the run folder; give --out, or leave --flows-csv out")
+    spec = _read(args)
     with nullcontext() if args.out is None else run_folder(args.out, args.force):
-        return _replay(args)
+        return _replay(args, spec)
 
 
-def _replay(args: argparse.Namespace) -> int:
-    from dataclasses import replace as with_
-
-    from ..errors import SpecError
-    from ..fields import fields_of
+def _replay(args: argparse.Namespace, spec: Spec) -> int:
     from ..placement.algorithms import DEFAULT
     from ..replay.flows import FLOWS_FILE
     from ..replay.run import replay
-    from ..replay.vocabulary import load
-    from ..tasks import MonitorSpec, Sampling, SelectorSpec, Spec, parse_loss
 
-    spec = load(args.spec)
     if args.duration is not None:
-        if spec.traffic.synthetic is None or args.trace:
-            raise SpecError("--duration is for synthetic traffic; use mozart trace slice to cut a trace")
-        spec = with_(spec, traffic=with_(spec.traffic, options={**spec.traffic.options, "duration_s": args.duration}))
+        spec = replace(
+            spec, traffic=replace(spec.traffic, options={**spec.traffic.options, "duration_s": args.duration})
+        )
     with stopped_by_signal() as stop, shown_progress() as progress:
         result = replay(
             spec,
             trace=args.trace,
-            memory=_values(args.memory, "--memory", fields_of(MonitorSpec)["memory_entries"]),
-            mode=args.mode.split(",") if args.mode is not None else None,
-            detection_delay_ms=_values(
-                args.detection_delay_ms, "--detection-delay-ms", fields_of(SelectorSpec)["detection_delay_ms"]
-            ),
-            loss=parse_loss(args.loss) if args.loss is not None else None,
-            probability=_value(args.probability, "--probability", fields_of(Sampling)["probability"]),
-            seed=_value(args.seed, "--seed", fields_of(Spec)["seed"]),
+            memory=args.memory,
+            mode=args.mode,
+            detection_delay_ms=args.detection_delay_ms,
+            loss=args.loss,
+            probability=args.probability,
+            seed=args.seed,
             algorithm=args.algorithm or DEFAULT,
             flows=Path(args.out) / FLOWS_FILE if args.out else False,
             progress=progress,
@@ -118,6 +107,60 @@ def _replay(args: argparse.Namespace) -> int:
     if result.error:
         raise result.error
     return 0
+
+
+def _read(args: argparse.Namespace) -> Spec:
+    """Read the task file, and put values in place of the texts of options; all that is wrong is told at once."""
+    from ..fields import Field, fields_of
+    from ..folders import check_folder, refuse_idle_force
+    from ..monitors.modes import MODES
+    from ..options import Options
+    from ..placement.algorithms import ALGORITHMS
+    from ..replay.vocabulary import load
+    from ..selectors.selection import MAX_DELAYS
+    from ..tasks import MonitorSpec, Sampling, SelectorSpec, Spec, parse_loss
+    from ..traces.synth_options import DURATION
+
+    options = Options(args)
+    many = {
+        "--memory": fields_of(MonitorSpec)["memory_entries"],
+        "--mode": Field(str, "modes", choices=tuple(MODES)),
+        "--detection-delay-ms": fields_of(SelectorSpec)["detection_delay_ms"],
+    }
+    options.read({option: as_option(field) for option, field in many.items()}, several=True)
+    one = {
+        "--duration": DURATION,
+        "--probability": fields_of(Sampling)["probability"],
+        "--seed": fields_of(Spec)["seed"],
+        "--algorithm": Field(str, "algorithm", choices=tuple(ALGORITHMS)),
+    }
+    options.read({option: as_option(field) for option, field in one.items()})
+    delays = args.detection_delay_ms
+    too_many = delays is not None and len(delays) > MAX_DELAYS
+    options.refuse_if(too_many, f"--detection-delay-ms: give {MAX_DELAYS} delays at most")
+    if args.loss is not None:
+        with options.caught("--loss"):
+            args.loss = parse_loss(args.loss)
+    with options.caught():
+        refuse_idle_force(args.force, ("--out", args.out))
+        if args.out is not None:
+            check_folder(args.out)
+    useless = args.flows_csv and args.out is None
+    options.refuse_if(useless, "--flows-csv is for the run folder; give --out, or leave --flows-csv out")
+    spec = None
+    with options.caught():
+        spec = load(args.spec)
+    if spec is not None and args.duration is not None:
+        whose = "--duration is for synthetic traffic; use mozart trace slice to cut a trace"
+        options.refuse_if(spec.traffic.synthetic is None or args.trace, whose)
+    options.refuse()
+    assert spec is not None  # or that was wrong
+    return spec
+
+
+def as_option(field: Field) -> Field:
+    """Return a task file's field as an option's, which stands for itself alone where it is not given."""
+    return replace(field, default=None)
 
 
 def _refuse_idle(placed: Placed) -> None:
@@ -168,22 +211,3 @@ def shown_progress() -> Iterator[Any]:
         yield lambda packets, trace_s: bar.update(
             task, description=f"replay {packets:,} packets, {trace_s:,.1f} s of trace"
         )
-
-
-def _values(text: str | None, option: str, field: Field) -> list[Any] | None:
-    """Read values with commas between, such as 256,512; each one counts once."""
-    if text is None:
-        return None
-    return list(dict.fromkeys(_value(part, option, field) for part in text.split(",")))
-
-
-def _value(text: str | None, option: str, field: Field) -> Any:
-    """Read one value of an option, None where it is not given; SpecError says what is allowed."""
-    from ..errors import SpecError
-
-    if text is None:
-        return None
-    try:
-        return field.read(text)
-    except ValueError as error:
-        raise SpecError(f"{option} {error}") from None

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..agents.host_tagger import TABLE
+from ..agents.places import read_places
 from ..agents.priority import NICE, session_priority, set_session_priority
 from ..controller.rules import AGENT_COOKIE_PREFIX, COOKIE_PREFIX, GROUP_PREFIX
 from ..errors import LiveError
@@ -342,13 +343,8 @@ class GivenNetwork(Network):
     def __init__(self, topology: Topology, devices_file: str | Path, record: Recorder) -> None:
         super().__init__(topology)
         self.record = record
-        self._devices = _read_devices(Path(devices_file))
+        self._devices = devices_for(topology, devices_file)
         named = {device["device"]: device for device in self._devices}
-        missing = [switch for switch in topology.switches if switch not in named]
-        strange = [name for name in named if name not in topology.index]
-        if missing or strange:
-            what = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"names {', '.join(strange)}"] * bool(strange)
-            raise LiveError(f"{devices_file}: {' and '.join(what)}; it must fit the topology {topology.name}")
         bridges = {row["name"] for row in ovs_table("Bridge", "name")}
         absent = [d["device"] for d in self._devices if d["kind"] == "switch" and d["bridge"] not in bridges]
         if absent:
@@ -370,16 +366,26 @@ class GivenNetwork(Network):
         return self._devices
 
 
-def _read_devices(path: Path) -> list[dict[str, Any]]:
-    try:
-        devices = json.loads(path.read_text())
-        for device in devices:
-            wanted = {"device", "kind", "interface", "netns_pid"}
-            wanted |= {"bridge", "management"} if device["kind"] == "switch" else set()
-            if not wanted <= set(device):
-                raise ValueError(f"{device.get('device')} lacks {', '.join(sorted(wanted - set(device)))}")
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise LiveError(f"{path}: not a list of devices as --devices takes it: {error}") from None
+def devices_for(topology: Topology, path: str | Path) -> list[dict[str, Any]]:
+    """Return the devices of a file that has all switches of a topology; raises LiveError for one that does not fit."""
+    devices = read_devices(path)
+    named = [device["device"] for device in devices]
+    missing = [switch for switch in topology.switches if switch not in named]
+    strange = [name for name in named if name not in topology.index]
+    if missing or strange:
+        what = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"names {', '.join(strange)}"] * bool(strange)
+        raise LiveError(f"{path}: {' and '.join(what)}; it must fit the topology {topology.name}")
+    return devices
+
+
+def read_devices(path: str | Path) -> list[dict[str, Any]]:
+    """Return the devices of a file, as the agents take them; raises LiveError, naming what is wrong with it."""
+    read_places(path)
+    devices: list[dict[str, Any]] = json.loads(Path(path).read_text())
+    for device in devices:
+        wanted = {"interface", "netns_pid", *(("bridge", "management") if device["kind"] == "switch" else ())}
+        if lacking := sorted(wanted - set(device)):
+            raise LiveError(f"{path}: {device['device']} lacks {', '.join(lacking)}")
     return devices
 
 

@@ -190,6 +190,8 @@ class Run:
         self.record = Record.open(self.folder)
         self._stack.callback(self.record.undo)
         self._stack.enter_context(Guard(self.record.id, self.folder / "logs" / "guard.log"))
+        given = self.options.devices
+        self.given = GivenNetwork(self.topology, given, self.record) if given else None
         self._plan()
         self.phase("splitting the traffic by host")
         self.traffic = split(
@@ -298,12 +300,13 @@ class Run:
 
     def _start_network(self) -> None:
         self.phase("starting the network")
-        given = self.options.devices
         self.network: Network
-        if given:
-            self.network = GivenNetwork(self.topology, given, self.record)
+        if self.given is not None:
+            self.network = self.given
             self.network.start()
-            self.say(f"using the switches of {given}; they must have the controller tcp:127.0.0.1:{self.port}")
+            self.say(
+                f"using the switches of {self.options.devices}; they must have the controller tcp:127.0.0.1:{self.port}"
+            )
         else:
             self.network = made = MininetNetwork(
                 self.topology, self.port, self.record, max(START_S, self.options.patience_s)

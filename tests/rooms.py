@@ -27,7 +27,18 @@ FLOORS = {
     "traces": 0,
     "topologies": 0,
 }
-GROUND = {"descriptors", "documents", "errors", "fields", "folders", "kernels", "recordsets", "signals", "_version"}
+GROUND = {
+    "descriptors",
+    "documents",
+    "errors",
+    "fields",
+    "folders",
+    "kernels",
+    "options",
+    "recordsets",
+    "signals",
+    "_version",
+}
 """Modules below every room: they import nothing of mozart but each other."""
 
 

@@ -116,7 +116,7 @@ def test_bad_usage_ends_with_2_and_says_how_it_is_used(arguments, capsys):
         ),
         ("slice {trace} {folder}/out.pcap --packets 5", "--packets 5: give A:B"),
         ("slice {trace} {folder}/out.pcap --packets :5 --start 1", "--packets goes without --start"),
-        ("slice {trace} {folder}/out.pcap --stretch 0", "stretched by 0"),
+        ("slice {trace} {folder}/out.pcap --stretch 0", "--stretch must be a number above 0, not 0"),
         ("slice {trace} {folder}/out.pcap --stretch 1e9", "cannot be written"),
     ],
 )

@@ -176,7 +176,7 @@ def test_flows_are_filtered_put_in_order_and_cut(with_flows: Path, capsys: pytes
         (("--top", "byte"), "no order by 'byte' (did you mean bytes?)"),
         (("--why", "ful"), "no reason 'ful' (did you mean full?)"),
         (("--monitor", "s9"), "the run has no monitor s9; there are s1, s2"),
-        (("--limit", "0"), "--limit 0: must be at least 1"),
+        (("--limit", "0"), "--limit must be a whole number of at least 1, not 0"),
     ):
         assert words in refused(capsys, with_flows, *arguments)
 

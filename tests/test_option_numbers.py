@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 
 import pytest
-from mozart.cli import COMMANDS, Command, Group, build_parser, main
+from mozart.cli import COMMANDS, Command, Group, main
 from mozart.fields import Field
 
 WRONG = ("nan", "inf", "-inf", "1e999")
@@ -26,30 +26,27 @@ def commands() -> Iterator[tuple[list[str], argparse.ArgumentParser]]:
             yield [name, second] if second else [name], parser
 
 
-def options() -> list[tuple[tuple[str, ...], str]]:
-    """Return each option that takes a number that need not be whole, with the words of its command."""
-    return [
-        (tuple(words), action.option_strings[0])
-        for words, parser in commands()
-        for action in parser._actions
-        if action.option_strings and action.type is not None and action.type not in (int, str)
-    ]
+OPTIONS = {
+    ("live", "x.yaml"): ("--duration", "--speed", "--rate", "--patience"),
+    ("place", "x.yaml"): ("--time-limit", "--move-price"),
+    ("replay", "x.yaml"): ("--duration", "--probability", "--detection-delay-ms"),
+    ("trace", "slice", "x.pcap", "y.pcap"): ("--start", "--end", "--stretch"),
+    ("trace", "synth", "y.pcap"): ("--duration-s", "--packets-per-s", "--ipv6-share", "--scan-s", "--elephant-mbps"),
+}
 
 
-def test_no_option_takes_pythons_own_floats() -> None:
-    assert not [(words, a.dest) for words, parser in commands() for a in parser._actions if a.type is float]
-    assert len(options()) > 15
+def test_no_option_takes_pythons_own_numbers() -> None:
+    """Their words are argparse's, one at a time, and its float takes NaN: options are read by fields (options.py)."""
+    assert not [(words, a.dest) for words, parser in commands() for a in parser._actions if a.type in (int, float)]
 
 
-@pytest.mark.parametrize(("words", "option"), options(), ids=lambda part: " ".join(part) if part else "")
+@pytest.mark.parametrize(("words", "option"), [(words, option) for words, some in OPTIONS.items() for option in some])
 def test_no_option_takes_what_is_not_finite(
     words: tuple[str, ...], option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for value in WRONG:
-        with pytest.raises(SystemExit) as ended:
-            build_parser().parse_args([*words, f"{option}={value}"])
-        assert ended.value.code == 2
-        assert f"{option}: must be a finite number, not {value}" in capsys.readouterr().err
+        assert main([*words, f"{option}={value}"]) == 2
+        assert f"{option} must be a number" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from ..errors import SpecError
-from ..fields import finite
+from ..fields import Field
+from ..options import Options
 from .formats import check_output, open_trace
 from .rewrite import add_output_arguments, rewrite
 
@@ -23,30 +24,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLES
     add_output_arguments(parser)
-    parser.add_argument("--start", type=finite, metavar="S", help="first second to take (0 is the first packet)")
-    parser.add_argument("--end", type=finite, metavar="S", help="second to end before")
+    parser.add_argument("--start", metavar="S", help="first second to take (0 is the first packet)")
+    parser.add_argument("--end", metavar="S", help="second to end before")
     parser.add_argument(
         "--packets",
         metavar="A:B",
         help="instead of times: packets A (from 0) to before B; either may be left out",
     )
-    parser.add_argument(
-        "--stretch", type=finite, default=1.0, metavar="F", help="multiply the gaps between packets by F"
-    )
+    parser.add_argument("--stretch", metavar="F", help="multiply the gaps between packets by F")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the part of the trace."""
-    if args.packets is not None and (args.start is not None or args.end is not None):
-        raise SpecError("--packets goes without --start and --end: cut by one of them, then the result by the other")
-    check_output(args.out, args.force)
     from .slice import Cut, cut
 
-    for option, seconds in (("--start", args.start), ("--end", args.end)):
-        if seconds is not None and not abs(seconds) <= MOST_S:
-            raise SpecError(f"{option} {seconds:g}: give at most {MOST_S:,} seconds")
-    first_packet, end_packet = packet_range(args.packets or ":")
-    what = Cut(args.start or 0.0, args.end, first_packet, end_packet, args.stretch)
+    options = Options(args)
+    options.refuse_if(
+        args.packets is not None and (args.start is not None or args.end is not None),
+        "--packets goes without --start and --end: cut by one of them, then the result by the other",
+    )
+    second = Field(float, "second of the trace", None, minimum=0, maximum=MOST_S, unit="s")
+    options.read({"--start": second, "--end": second, "--stretch": Field(float, "factor", 1.0, above=0)})
+    packets: tuple[int, int | None] = 0, None
+    with options.caught():
+        packets = packet_range(":" if args.packets is None else args.packets)
+    with options.caught():
+        check_output(args.out, args.force)
+    options.refuse()
+    what = Cut(args.start or 0.0, args.end, *packets, args.stretch)
     with open_trace(args.input) as trace:
         rewrite(trace, cut(trace, what), args.out)
     return 0

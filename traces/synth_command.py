@@ -6,16 +6,15 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import SpecError
-from ..fields import finite
+from ..options import Options
 from .formats import check_output, open_writer
 from .output import is_special
-from .synth_options import SynthOptions
+from .synth_options import SynthOptions, fields_of_options
 
 MINUTE_S = 60.0
 
@@ -41,13 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="instead of OUT: measure a minute of the traffic, without injected events, beside published figures",
     )
     parser.add_argument("--json", action="store_true", help="write the calibration as JSON")
-    kinds: dict[str, Callable[[str], Any]] = {"int": int, "float": finite, "str": str}
     for f in fields(SynthOptions):
         parser.add_argument(
             f"--{f.name.replace('_', '-')}",
             dest=f.name,
-            type=kinds[str(f.type)],
-            default=f.default,
             metavar=str(f.type).upper(),
             help=f"{f.metadata['help']} ({f.default})".replace("%", "%%"),
         )
@@ -55,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the trace and its truth, or show the calibration: 1 where a figure is out of bounds."""
+    given = Options(args)
+    given.read({f"--{name.replace('_', '-')}": field for name, field in fields_of_options().items()})
+    given.refuse()
     options = SynthOptions(**{f.name: getattr(args, f.name) for f in fields(SynthOptions)})
     if args.calibration:
         if args.out is not None:

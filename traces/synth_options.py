@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..errors import SpecError
+from ..fields import Field
 
 KINDS = ("caida-like",)
 MOST_S = 1e9
@@ -61,3 +62,20 @@ class SynthOptions:
             least, most = f.metadata["least"], f.metadata["most"]
             if not least <= value <= most:
                 raise SpecError(f"synthetic traffic: {f.name} is {value}, and {least:g} to {most:g} is allowed")
+
+
+def fields_of_options() -> dict[str, Field]:
+    """Return the options as fields, by name, for a command line."""
+    kinds = {"int": int, "float": float}
+    return {
+        f.name: Field(str, f.metadata["help"], f.default, choices=KINDS)
+        if f.name == "name"
+        else Field(
+            kinds[str(f.type)], f.metadata["help"], f.default, minimum=f.metadata["least"], maximum=f.metadata["most"]
+        )
+        for f in fields(SynthOptions)
+    }
+
+
+DURATION = fields_of_options()["duration_s"]
+"""The field of the length of a trace in seconds."""
