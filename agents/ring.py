@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LiveError
-from ..traces.header_kernels import SKIP_REASONS
+from ..traces.header_kernels import COUNTS, SKIP_REASONS
 from ..traces.packets import PacketBatch
 from .netns import network_of
 from .ring_kernels import BLOCK, CURSOR_WORDS, LEFT, OURS, STATUS, walk_blocks
@@ -68,7 +68,8 @@ class Ring:
         self.interface, self.netns_pid = interface, netns_pid
         self.blocks, self.block_bytes, self.timeout_ms = blocks, block_bytes, timeout_ms
         self.incoming_only = incoming_only
-        self.skipped = np.zeros(len(SKIP_REASONS), np.int64)
+        self._counts = np.zeros(COUNTS, np.int64)
+        self.skipped = self._counts[: len(SKIP_REASONS)]
         self._cursor = np.zeros(CURSOR_WORDS, np.int64)
         self.lost = False
         """The interface is gone; nothing more comes until `reopen`."""
@@ -163,7 +164,7 @@ class Ring:
         if self._socket is None:
             return row
         return int(
-            walk_blocks(self._data, self._words, self.block_bytes, self._cursor, outgoing, *columns, row, self.skipped)
+            walk_blocks(self._data, self._words, self.block_bytes, self._cursor, outgoing, *columns, row, self._counts)
         )
 
     def read_batch(self, packets: int) -> tuple[PacketBatch, NDArray[np.uint8]]:

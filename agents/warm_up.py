@@ -10,6 +10,7 @@ from ..bus.config import Code, DeviceConfig, MonitorConfig, SelectorConfig
 from ..monitors.measures import MEASURES
 from ..monitors.modes import MODES
 from ..selectors.events import EVENTS
+from ..traces.header_kernels import COUNTS
 from ..traces.keys import KEY_KINDS, FlowHash, seeded_secret
 from ..traces.packets import PacketBatch
 from .monitoring import Monitoring
@@ -58,7 +59,7 @@ def warm_up() -> None:
             monitoring.take(packets, pair, key, key, item, 0, PACKETS)
             monitoring.records()
             monitoring.start_epoch()
-    outgoing, skipped = np.empty(PACKETS, np.uint8), np.zeros(4, np.int64)
+    outgoing, skipped = np.empty(PACKETS, np.uint8), np.zeros(COUNTS, np.int64)
     nothing, cursor = np.zeros(64, np.uint8), np.full(CURSOR_WORDS, -1, np.int64)
     cursor[0] = 0
     walk_blocks(nothing, nothing.view(np.uint32).reshape(1, -1), 64, cursor, outgoing, *packets.columns(), 0, skipped)

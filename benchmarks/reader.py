@@ -138,7 +138,7 @@ def decoded(data: np.ndarray, buffers: int) -> Iterator[PacketBatch]:
         rows = next(in_turn)
         _, position, filled = decode_pcap(
             data, position, len(data), big, ns_per_tick, link, MOST_CAPTURED_BYTES,
-            *rows.columns.columns(), 0, rows.skipped,
+            *rows.columns.columns(), 0, rows.counts,
         )  # fmt: skip
         yield rows.columns[:filled]
 

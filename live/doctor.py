@@ -13,8 +13,9 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import LiveError
@@ -43,6 +44,7 @@ PROGRAMS = (
 )
 PORTS = ((6653, "controllers"), (1883, "brokers"))
 """The ports by custom; a run takes free ones, so it only matters to know who else is there."""
+CONTROL = "/usr/share/openvswitch/scripts/ovs-ctl"
 VETH = "ip link add v0 type veth peer name v1 && "
 CAPABILITIES = (
     # what, command in a fresh namespace, whether a run needs it, what it means that it is missing
@@ -54,6 +56,9 @@ CAPABILITIES = (
      "hosts cannot tag; Linux has it from 5.16 on"),
 )  # fmt: skip
 TPACKET_V3, PACKET_VERSION, SOL_PACKET, ETH_P_ALL = 2, 10, 263, 3
+UNKNOWN = "only root can find out"
+"""Found where a user asks what the machine tells root alone."""
+ROOTS_RECORDS = Path("/run/mozart")
 BRIDGE_NAMES = re.compile(r"s[1-9]\d*")
 
 
@@ -89,12 +94,25 @@ class Machine:
     def run(self, *command: str) -> tuple[int, str]:
         """Run a command; return its status and what it said."""
         try:
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=20)
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", timeout=20, stdin=subprocess.DEVNULL,
+                env={**os.environ, "PATH": os.pathsep.join([os.environ.get("PATH", ""), PATHS])},
+            )  # fmt: skip
         except FileNotFoundError:
             return 127, f"{command[0]} is not installed"
         except subprocess.TimeoutExpired:
             return 124, f"{command[0]} does not answer"
         return done.returncode, (done.stdout + done.stderr).strip()
+
+    def process(self, name: str) -> bool:
+        """Whether a process of this name runs, of any user."""
+        for path in Path("/proc").iterdir():
+            try:
+                if path.name.isdecimal() and (path / "comm").read_text().strip() == name:
+                    return True
+            except OSError:  # it has ended
+                continue
+        return False
 
     def library(self, name: str) -> str | None:
         """Return the name of a shared library."""
@@ -123,8 +141,18 @@ class Machine:
 
 
 def examine(machine: Machine | None = None) -> list[Finding]:
-    """Look for everything that a live run needs; the order is that of the table."""
+    """Look for everything that a live run needs; the order is that of the table.
+
+    A cure is a whole command, with sudo only for a user who needs it.
+    """
     machine = machine or Machine()
+    found = _examine(machine)
+    if machine.root():
+        found = [replace(finding, cure=finding.cure.replace("sudo ", "")) for finding in found]
+    return found
+
+
+def _examine(machine: Machine) -> list[Finding]:
     return [
         _root(machine),
         Finding("Linux", OK, f"{platform.release()}, {os.cpu_count()} processors"),
@@ -141,6 +169,11 @@ def examine(machine: Machine | None = None) -> list[Finding]:
     ]
 
 
+def ours() -> str:
+    """Return how the user called this program: sudo's path may lack it."""
+    return sys.argv[0] if Path(sys.argv[0]).name == "mozart" else "mozart"
+
+
 def ready(findings: list[Finding]) -> bool:
     """Whether a run can start."""
     return not any(finding.state == MISSING for finding in findings)
@@ -149,7 +182,7 @@ def ready(findings: list[Finding]) -> bool:
 def _root(machine: Machine) -> Finding:
     if machine.root():
         return Finding("root", OK, "yes")
-    return Finding("root", MISSING, "no: only root makes switches and namespaces", "sudo, before the same command")
+    return Finding("root", MISSING, "no: only root makes switches and namespaces", f"sudo {ours()} doctor")
 
 
 def _packages(machine: Machine) -> Iterator[Finding]:
@@ -184,14 +217,22 @@ def _library(machine: Machine) -> Finding:
 def _open_vswitch(machine: Machine) -> Finding:
     if machine.run("ovs-appctl", "--timeout=5", "version")[0] == 0:
         return Finding("Open vSwitch", OK, "runs")
-    start = "sudo /usr/share/openvswitch/scripts/ovs-ctl start"
+    if machine.process("ovs-vswitchd"):
+        if machine.root():
+            return Finding("Open vSwitch", MISSING, "runs and does not answer", f"sudo {CONTROL} restart")
+        return Finding("Open vSwitch", OK, f"runs; whether it answers, {UNKNOWN}")
+    start = f"sudo {CONTROL} start"
     return Finding("Open vSwitch", NOTE, "does not run; a live run starts it, and stops it at its end", start)
 
 
 def _datapath(machine: Machine) -> Finding:
     if machine.exists("/sys/module/openvswitch"):
         return Finding("datapath", OK, "kernel")
-    if machine.run("modprobe", "-n", "openvswitch")[0] == 0:
+    modprobe = machine.program("modprobe")
+    if modprobe is None:
+        found = "user space: modprobe, which would load the module openvswitch, is not installed"
+        return Finding("datapath", NOTE, found, "sudo apt-get install kmod")
+    if machine.run(modprobe, "-n", "openvswitch")[0] == 0:
         return Finding("datapath", OK, "kernel, as soon as its module is loaded", "sudo modprobe openvswitch")
     return Finding(
         "datapath",
@@ -204,7 +245,7 @@ def _datapath(machine: Machine) -> Finding:
 def _capabilities(machine: Machine) -> Iterator[Finding]:
     for name, command, needed, meaning in CAPABILITIES:
         if not machine.root():
-            yield Finding(name, NOTE, "only root can find out")
+            yield Finding(name, NOTE, UNKNOWN)
             continue
         status, said = machine.run("unshare", "--net", "sh", "-c", VETH + command)
         if status == 0:
@@ -216,7 +257,7 @@ def _capabilities(machine: Machine) -> Iterator[Finding]:
 
 def _capture(machine: Machine) -> Finding:
     if not machine.root():
-        return Finding("capture ring", NOTE, "only root can find out")
+        return Finding("capture ring", NOTE, UNKNOWN)
     if machine.captures():
         return Finding("capture ring", OK, "AF_PACKET, TPACKET_V3")
     return Finding("capture ring", MISSING, "no AF_PACKET sockets with TPACKET_V3", "a kernel with CONFIG_PACKET")
@@ -232,7 +273,12 @@ def _ports(machine: Machine) -> Iterator[Finding]:
 
 
 def _names(machine: Machine) -> Iterator[Finding]:
-    _, said = machine.run("ovs-vsctl", "--timeout=5", "list-br")
+    status, said = machine.run("ovs-vsctl", "--timeout=5", "list-br")
+    if status:
+        if machine.process("ovsdb-server"):  # else nobody has a bridge
+            why = (said or f"status {status}").splitlines()[0]
+            yield Finding("bridges", NOTE, f"Open vSwitch does not say: {why}" if machine.root() else UNKNOWN)
+        return
     taken = [name for name in said.split() if BRIDGE_NAMES.fullmatch(name)]
     if taken:
         names = ", ".join(taken[:8]) + (" ..." if len(taken) > 8 else "")
@@ -247,6 +293,10 @@ def _left_overs(machine: Machine) -> Finding:
     dead = [run for run in runs if not run.running]
     if dead:
         names = ", ".join(f"{run.id} ({len(run.things)} things)" for run in dead)
-        return Finding("earlier runs", MISSING, f"left something behind: {names}", "sudo mozart clean")
+        return Finding("earlier runs", MISSING, f"left something behind: {names}", f"sudo {ours()} clean")
     alive = ", ".join(f"{run.id} in {run.folder}" for run in runs)
-    return Finding("earlier runs", NOTE, f"under way: {alive}") if alive else Finding("earlier runs", OK, "none left")
+    if alive:
+        return Finding("earlier runs", NOTE, f"under way: {alive}")
+    if not machine.root() and machine.exists(str(ROOTS_RECORDS)):
+        return Finding("earlier runs", NOTE, f"none of yours; of root's, {UNKNOWN}")
+    return Finding("earlier runs", OK, "none left")

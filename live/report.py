@@ -23,6 +23,7 @@ from .compare import SETTING
 from .evaluate import Evaluation
 from .lost import Lost
 from .overload import MARK, Load
+from .traffic import left_out
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -198,6 +199,7 @@ def _lines(result: LiveResult) -> list[str]:
         f"{packets.get('tagged', 0):,} tagged, {packets.get('arrived_tagged', 0):,} arrived with a tag"
     ]
     lines += _loss_lines(result)
+    lines += left_out(result.traffic)
     times = found.event_to_tag_ms
     if times.get("in_force", {}).get("count"):
         lines.append(

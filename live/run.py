@@ -55,7 +55,7 @@ from .ports import free_port
 from .processes import Process
 from .record import RUNNING, Record
 from .report import LiveResult
-from .traffic import RATE_PPS, Played, Players, Traffic, sent_figures, split
+from .traffic import RATE_PPS, Played, Players, Traffic, left_out, sent_figures, split
 from .view import View
 from .waiting import until
 from .watch import Watch
@@ -202,6 +202,8 @@ class Run:
             f"{self.traffic.total:,} packets from {len(self.traffic.files)} hosts in {self.traffic.duration_s:.1f} s, "
             f"at {self.traffic.speed:.3g} times the speed recorded"
         )
+        for line in left_out(self.traffic.to_dict()):
+            self.say(line)
         if not ovs_runs():
             self.say("starting Open vSwitch")
             self.record("service", "openvswitch")

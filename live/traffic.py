@@ -56,6 +56,8 @@ class Traffic:
     """Packets left out, by reason."""
     cut: int = 0
     """Packets longer than the MTU, sent with that length."""
+    vlan_tagged: int = 0
+    """Packets of the trace with a VLAN tag, which are sent without."""
 
     @property
     def total(self) -> int:
@@ -102,6 +104,17 @@ def split(
     traffic.packets = {host: writer.packets for host, writer in writers.items()}
     traffic.skipped["impossible"] = sum(writer.impossible for writer in writers.values())
     return traffic
+
+
+def left_out(traffic: Mapping[str, Any]) -> list[str]:
+    """Say what a run's traffic (`Traffic.to_dict`) lacks of what was to be played, a line each; none where nothing."""
+    reasons = [f"{reason.replace('_', ' ')} {count:,}" for reason, count in traffic.get("skipped", {}).items() if count]
+    lines = [f"not sent: {', '.join(reasons)}"] if reasons else []
+    if traffic.get("cut"):
+        lines.append(f"cut to {MTU:,} bytes: {traffic['cut']:,} packets")
+    if traffic.get("vlan_tagged"):
+        lines.append(f"sent without their VLAN tags: {traffic['vlan_tagged']:,} packets of the trace")
+    return lines
 
 
 def _refuse_numbers(rate_pps: float, speed: float | None, duration_s: float | None) -> None:
@@ -179,6 +192,7 @@ def _write(
                     writers[host] = FrameWriter(traffic.files[host], host)
                 writers[host].write(batch[mine], numbers[dst[mine]])
         skipped = dict(getattr(batches, "skipped", {}))
+        traffic.vlan_tagged = getattr(batches, "vlan_tagged", 0)
     traffic.duration_s = (last_ns - first_ns) / 1e9 / traffic.speed
     names = ("same_site", "no_site", "after_the_end")
     traffic.skipped = {**skipped, **dict(zip(names, counts.tolist(), strict=True))}

@@ -39,11 +39,14 @@ class Described(Machine):
                 return 2, f"Error: no {part}.\nmore"
         return (0, str(self.missing.get("bridges", ""))) if "list-br" in line else (0, f"{command[0]} version 3.1.0")
 
+    def process(self, name: str) -> bool:
+        return name in self.missing.get("processes", ())
+
     def library(self, name: str) -> str | None:
         return None if self.missing.get("library") else f"lib{name}.so.1"
 
     def exists(self, path: str) -> bool:
-        return not self.missing.get("module")
+        return not self.missing.get("module") if "module" in path else bool(self.missing.get("records"))
 
     def holder(self, port: int) -> str | None:
         who: str | None = self.missing.get("ports", {}).get(port)
@@ -116,6 +119,46 @@ def test_without_root_it_says_what_it_cannot_see_and_probes_nothing() -> None:
     assert not any("unshare" in command for command in machine.commands)
 
 
+def test_a_user_is_told_nothing_untrue() -> None:
+    """What a user may not ask is unknown, not absent: a daemon that runs, its bridges, the records of root's runs."""
+    refused = {"fails": ["ovs-appctl", "list-br"], "processes": ["ovs-vswitchd", "ovsdb-server"], "records": True}
+    findings = found(Described(root=False, **refused))
+    assert findings["Open vSwitch"].found.startswith("runs; whether it answers, only root")
+    assert findings["bridges"].found == "only root can find out"
+    assert findings["earlier runs"].found == "none of yours; of root's, only root can find out"
+    findings = found(Described(**refused))
+    assert findings["Open vSwitch"].state == MISSING and "does not answer" in findings["Open vSwitch"].found
+    assert "no ovs-vsctl" not in findings["bridges"].found and "does not say" in findings["bridges"].found
+
+
+def test_modprobe_is_looked_for_where_users_have_no_path() -> None:
+    machine = Described(module=True)
+    assert found(machine)["datapath"].found.startswith("kernel, as soon as")
+    assert ("/usr/bin/modprobe", "-n", "openvswitch") in machine.commands
+    assert "modprobe is not installed" in found(Described(module=True, programs=["modprobe"]))["datapath"].found
+
+
+def test_cures_have_sudo_for_users_alone() -> None:
+    missing = {"programs": ["mosquitto"], "packages": ["ryu"], "fails": ["ovs-appctl"]}
+    assert not any("sudo" in finding.cure for finding in examine(Described(**missing)))
+    assert found(Described(root=False, **missing))["mosquitto"].cure.startswith("sudo apt-get install mosquitto")
+
+
+@pytest.mark.parametrize("columns", ["20", "60", "200"])
+def test_no_line_is_cut_however_narrow_the_terminal(
+    columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = Described(root=False, programs=["mosquitto"], fails=["ovs-appctl"], ports={6653: "x" * 200})
+    monkeypatch.setattr(doctor, "Machine", lambda: machine)
+    monkeypatch.setenv("COLUMNS", columns)
+    assert main(["doctor"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    for finding in examine(machine):
+        assert any(line.startswith(finding.name) and line.endswith(finding.found) for line in lines)
+        assert not finding.cure or f"    {finding.cure}" in lines
+    assert lines[-1] == "missing: root, mosquitto" and lines[-2].startswith("only root can find out: netem")
+
+
 def recorded(pid: int, start: int | None) -> Recorded:
     owner = {"kind": "process", "name": "the run itself", "pid": pid, "start": start}
     return Recorded(Path("/run/mozart/x"), "runs/1", owner, ({"kind": "bridge", "name": "s1"},))
@@ -125,7 +168,7 @@ def test_left_overs_of_earlier_runs_are_named() -> None:
     from mozart.live.things import start_tick
 
     left = found(Described(runs=[recorded(1, -5)]))["earlier runs"]
-    assert (left.state, left.cure) == (MISSING, "sudo mozart clean") and "x (1 things)" in left.found
+    assert (left.state, left.cure) == (MISSING, "mozart clean") and "x (1 things)" in left.found
     alive = found(Described(runs=[recorded(os.getpid(), start_tick(os.getpid()))]))["earlier runs"]
     assert alive.state == NOTE and "runs/1" in alive.found
 

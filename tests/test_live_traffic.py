@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mozart.errors import LiveError, SpecError
+from mozart.live.evaluate import Evaluation
 from mozart.live.frames import MARKER_NS, FrameWriter
 from mozart.live.network import MTU
-from mozart.live.traffic import LEAD_NS, parse, sites_of, split
+from mozart.live.report import LiveResult, tables
+from mozart.live.traffic import LEAD_NS, left_out, parse, sites_of, split
 from mozart.replay.vocabulary import load
 from mozart.tasks import Spec
 from mozart.tests.needs import need
@@ -242,3 +244,29 @@ def test_what_tcpreplay_prints_is_understood():
     assert parse(text) == type(parse(text))(1200, 2, 4.99)
     with pytest.raises(LiveError, match="did not say what it sent; it said: no such device"):
         parse("no such device\n")
+
+
+def test_what_is_left_out_of_the_traffic_is_said(tmp_path):
+    ethernet = bytes(12)
+    ipv4 = bytes.fromhex("4500001c00000000401100000a0000010a00000200350035000800000000")[:28]
+    frames = [
+        ethernet + b"\x81\x00\x00\x05\x08\x00" + ipv4,
+        ethernet + b"\x08\x00" + ipv4,
+        ethernet + b"\x08\x06" + bytes(28),  # ARP
+    ]
+    records = b"".join(struct.pack("<IIII", 1 + i, 0, len(f), len(f)) + f for i, f in enumerate(frames))
+    trace = tmp_path / "tagged.pcap"
+    trace.write_bytes(bytes.fromhex("d4c3b2a1020004000000000000000000ffff000001000000") + records)
+    prefixes = {"h1": ["10.0.0.1/32"], "h2": ["10.0.0.2/32"]}
+    traffic = {"trace": str(trace), "map": "prefix", "prefixes": prefixes}
+    spec = load({"topology": {"name": "line", "n": 2}, "traffic": traffic, "tasks": [TASK]})
+    found = split(spec, load_topology("line", n=2), tmp_path / "traffic")
+    assert (found.total, found.vlan_tagged, found.skipped["not_ip"]) == (2, 1, 1)
+    assert left_out(found.to_dict()) == ["not sent: not ip 1", "sent without their VLAN tags: 1 packets of the trace"]
+    assert left_out({**found.to_dict(), "cut": 3, "vlan_tagged": 0, "skipped": {"same_site": 2}}) == [
+        "not sent: same site 2",
+        "cut to 9,000 bytes: 3 packets",
+    ]
+    evaluation = Evaluation(packets={"sent": 2, "delivered": 2, "tagged": 0, "arrived_tagged": 0})
+    result = LiveResult(load_topology("line", n=2), evaluation, traffic=found.to_dict())
+    assert "not sent: not ip 1" in map(str, tables(result))

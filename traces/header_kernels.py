@@ -20,6 +20,9 @@ ETHERNET, RAW, RAW_4, RAW_6, COOKED, COOKED_2, PPP, CISCO_HDLC, LOOPBACK = range
 NOT_IP, CUT_OFF, MALFORMED, OUT_OF_ORDER = range(4)
 SKIP_REASONS = ("not_ip", "cut_off", "malformed", "out_of_order")
 """Why a packet is not measured: positions in the array of counts, and their names."""
+VLAN_TAGGED = len(SKIP_REASONS)
+"""Position, behind them, of the count of packets that were measured and had a VLAN tag."""
+COUNTS = VLAN_TAGGED + 1
 
 ETHERTYPE_IPV4, ETHERTYPE_IPV6 = 0x0800, 0x86DD
 MPLS, MPLS_MULTICAST = 0x8847, 0x8848
@@ -39,9 +42,15 @@ def byte_at(data, at):
 
 
 @lean_kernel
+def is_vlan(ethertype):
+    """Say whether an ethertype is that of a VLAN tag."""
+    return ethertype == 0x8100 or ethertype == 0x88A8 or ethertype == 0x9100 or ethertype == 0x9200
+
+
+@lean_kernel
 def behind_ethertype(data, ethertype, at, end):
     """Follow VLAN tags and MPLS labels behind an ethertype; return (what follows, where)."""
-    while ethertype == 0x8100 or ethertype == 0x88A8 or ethertype == 0x9100 or ethertype == 0x9200:
+    while is_vlan(ethertype):
         if at + 4 > end:
             return EITHER_IP, end
         ethertype = big16(data, at + 2)
@@ -244,6 +253,8 @@ def decode_any_packet(
     tcp_flags[row] = flags
     tcp_seq[row] = seq
     time_ns[row] = now_ns
+    if link == ETHERNET and is_vlan(big16(data, start + 12)):
+        skipped[VLAN_TAGGED] += 1
     return at + 1
 
 

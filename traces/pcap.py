@@ -60,7 +60,7 @@ class PcapFile:
         while True:
             why, window.position, rows.filled = decode_pcap(
                 window.buffer, window.position, window.end, self._big, self._ns_per_tick, self._link,
-                MOST_CAPTURED_BYTES, *rows.columns.columns(), rows.filled, rows.skipped,
+                MOST_CAPTURED_BYTES, *rows.columns.columns(), rows.filled, rows.counts,
             )  # fmt: skip
             if why == FULL:
                 return True

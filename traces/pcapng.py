@@ -52,7 +52,7 @@ class PcapngFile:
             reason, window.position, rows.filled, self._last_ns = decode_pcapng(
                 window.buffer, window.position, window.end, self._order == "big", self._interfaces,
                 len(self._link_types), MOST_RECORD_BYTES, self._last_ns,
-                *rows.columns.columns(), rows.filled, rows.skipped,
+                *rows.columns.columns(), rows.filled, rows.counts,
             )  # fmt: skip
             if reason == why.FULL:
                 return True

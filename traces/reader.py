@@ -16,7 +16,7 @@ from typing import Self
 
 from ..errors import TraceError
 from .blocks import BLOCK_BYTES, Window
-from .header_kernels import SKIP_REASONS
+from .header_kernels import SKIP_REASONS, VLAN_TAGGED
 from .packets import BATCH_PACKETS, PacketBatch
 from .pcap import MAGIC, MODIFIED_MAGIC, PcapFile
 from .pcapng import SECTION_MAGIC, PcapngFile
@@ -108,6 +108,11 @@ class TraceReader:
     def skipped(self) -> dict[str, int]:
         """How many packets were not measured so far, by reason."""
         return dict(zip(SKIP_REASONS, self._rows.skipped.tolist(), strict=True))
+
+    @property
+    def vlan_tagged(self) -> int:
+        """How many packets had a VLAN tag, which no column keeps."""
+        return int(self._rows.counts[VLAN_TAGGED])
 
     @property
     def bytes_read(self) -> int:

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .header_kernels import OUT_OF_ORDER, SKIP_REASONS
+from .header_kernels import COUNTS, OUT_OF_ORDER, SKIP_REASONS
 from .packets import PacketBatch
 from .reorder_kernels import in_order, insert_in_order
 
@@ -28,7 +28,9 @@ class Rows:
         self._buffers = [PacketBatch.empty(batch_packets + window) for _ in range(buffers)]
         self.columns = self._buffers[0]
         self.filled = 0
-        self.skipped: NDArray[np.int64] = np.zeros(len(SKIP_REASONS), np.int64)
+        self.counts: NDArray[np.int64] = np.zeros(COUNTS, np.int64)
+        """What the kernels count: `skipped`, and packets with a VLAN tag."""
+        self.skipped = self.counts[: len(SKIP_REASONS)]
         """Packets that were not measured, by reason as in `header_kernels`."""
         self.reordered = 0
         """Packets that were put before others."""
