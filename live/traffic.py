@@ -25,6 +25,7 @@ from ..tasks import Spec
 from ..topologies.topology import Topology
 from ..traces.formats import open_trace
 from ..traces.packets import PacketBatch
+from ..traces.silences import Silences, silence_line
 from ..traces.sites import NO_HOST, HashSites, PrefixSites
 from ..traces.synth import Synthesizer, SynthOptions
 from .frames import MARKER_NS, FrameWriter
@@ -58,6 +59,8 @@ class Traffic:
     """Packets longer than the MTU, sent with that length."""
     vlan_tagged: int = 0
     """Packets of the trace with a VLAN tag, which are sent without."""
+    silences: dict[str, Any] = field(default_factory=dict)
+    """Long silences of the whole trace (traces/silences.py)."""
 
     @property
     def total(self) -> int:
@@ -87,7 +90,8 @@ def split(
     if spec.traffic.trace == ("-",):
         raise SpecError("a live run reads its trace twice, so standard input cannot be one: name a file")
     sites = sites_of(spec, topology)
-    first_ns, last_ns, routed = _survey(spec, sites)
+    silences = Silences()
+    first_ns, last_ns, routed = _survey(spec, sites, silences)
     if not routed:
         raise SpecError("the traffic has no packet from one host of the topology to another; nothing would be sent")
     mean_pps = routed / max((last_ns - first_ns) / 1e9, 1e-9)
@@ -95,7 +99,7 @@ def split(
     end_ns = last_ns + 1 if duration_s is None else min(last_ns + 1, first_ns + round(duration_s * 1e9 * chosen))
     folder.mkdir(parents=True, exist_ok=True)
     writers: dict[str, FrameWriter] = {}
-    traffic = Traffic({}, {}, chosen, 0.0)
+    traffic = Traffic({}, {}, chosen, 0.0, silences=silences.to_dict())
     try:
         _write(spec, topology, sites, (first_ns, end_ns), traffic, folder, writers)
     finally:
@@ -114,6 +118,8 @@ def left_out(traffic: Mapping[str, Any]) -> list[str]:
         lines.append(f"cut to {MTU:,} bytes: {traffic['cut']:,} packets")
     if traffic.get("vlan_tagged"):
         lines.append(f"sent without their VLAN tags: {traffic['vlan_tagged']:,} packets of the trace")
+    if traffic.get("silences") and (line := silence_line(traffic["silences"])):
+        lines.append(line)
     return lines
 
 
@@ -143,11 +149,12 @@ def packets_of(spec: Spec) -> Iterator[Iterable[PacketBatch]]:
         raise SpecError("no traffic: set traffic.trace or traffic.synthetic in the task file")
 
 
-def _survey(spec: Spec, sites: HashSites | PrefixSites) -> tuple[int, int, int]:
+def _survey(spec: Spec, sites: HashSites | PrefixSites, silences: Silences) -> tuple[int, int, int]:
     """Return (first time, last time, packets from one host to another) of the traffic."""
     first_ns = last_ns = routed = 0
     with packets_of(spec) as batches:
         for batch in batches:
+            silences.see(batch.time_ns)
             src, dst = sites.hosts_of(batch)
             enters = np.flatnonzero((src != dst) & (src != NO_HOST) & (dst != NO_HOST))
             if len(enters):

@@ -19,6 +19,7 @@ from ..traces.ahead import BUFFERS as BUFFERS_AHEAD
 from ..traces.ahead import ahead
 from ..traces.keys import FlowHash
 from ..traces.packets import PacketBatch
+from ..traces.silences import Silences
 from ..traces.sites import Sites
 from . import route_kernels
 from .crossings import Routed
@@ -73,6 +74,7 @@ class Feed:
         self.speed = speed
         self.seed = np.uint64(seed ^ DROP_SALT)
         self.notices = Notices()
+        self.silences = Silences()
         self.unrouted = np.zeros(2, np.int64)
         self.packets = self.bytes = self.dropped = 0
         self.first_ns = self.last_ns = self._start_ns = 0
@@ -108,6 +110,7 @@ class Feed:
             yield batch.copy() if reused else batch
 
     def _take(self, batch: PacketBatch) -> Iterator[Prepared | EpochEnd]:
+        self.silences.see(batch.time_ns)
         if not self.packets:
             self.first_ns = int(batch.time_ns[0])
             self._start_ns = self.first_ns if self.epoch_start_ns is None else self.epoch_start_ns

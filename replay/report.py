@@ -15,6 +15,7 @@ from .._version import __version__
 from ..errors import RefusedError, SpecError
 from ..folders import make_folder, results_in
 from ..recordsets import Recordset
+from ..traces.silences import silence_line
 from .columns import LINKS, ROWS
 from .flows import CSV_ROWS, FLOWS_FILE, Flows
 from .legend import HEAD, NOT_CAPTURED, PRE_EVENT, REPORTS, legend, of_rows
@@ -177,6 +178,8 @@ def trace_lines(result: Result) -> list[str]:
     left_out = [f"{reason.replace('_', ' ')} {count:,}" for reason, count in t["skipped"].items() if count]
     if left_out:
         lines.append("not replayed: " + ", ".join(left_out))
+    if "silences" in t and (line := silence_line(t["silences"])):
+        lines.append(line)
     if t["dropped_on_links"]:
         lines.append(f"dropped on links: {t['dropped_on_links']:,} packets")
     evicted = {name: s["evicted"] for name, s in result.selectors.items() if s["evicted"]}

@@ -300,6 +300,7 @@ def _trace_figures(feed: Feed, flows: FlowCount, source: Iterable[PacketBatch]) 
         "duration_s": (feed.last_ns - feed.first_ns) / 1e9,
         "skipped": {**getattr(source, "skipped", {}), "same_site": same_site, "no_site": no_site},
         "reordered": getattr(source, "reordered", 0),
+        "silences": feed.silences.to_dict(),
         "dropped_on_links": feed.dropped,
     }
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from mozart.traces.figures import draw_trace
 from mozart.traces.info import TimeBins, TraceInfo, flow_summary, histogram_summary, tail
-from mozart.traces.info_command import general_rows, utc
+from mozart.traces.info_command import general_rows
 from mozart.traces.keys import FlowHash
 from mozart.traces.packets import PacketBatch, address_words
+from mozart.traces.silences import utc
 
 SECOND_NS = 1_000_000_000
 A, B = address_words("192.0.2.1"), address_words("198.51.100.2")

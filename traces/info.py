@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .flows import FlowTable
 from .keys import FlowHash
 from .packets import IPV4_PREFIX, PacketBatch, since_ns
+from .silences import Silences
 
 PROTOCOL_NAMES = {
     1: "ICMP",
@@ -82,6 +83,7 @@ class TraceInfo:
         self.protocol_bytes = np.zeros(256, np.int64)
         self.time_bins = TimeBins()
         self.flows = FlowTable(flow_hash)
+        self.silences = Silences()
 
     def add(self, batch: PacketBatch) -> None:
         """Count the packets of a batch."""
@@ -96,6 +98,7 @@ class TraceInfo:
         self.sizes += np.bincount(np.minimum(batch.ip_bytes, LARGEST_SIZE_BYTES), minlength=len(self.sizes))
         self.protocol_packets += np.bincount(batch.protocol, minlength=256)
         self.protocol_bytes += np.bincount(batch.protocol, batch.ip_bytes, 256).astype(np.int64)
+        self.silences.see(batch.time_ns)
         self.time_bins.add(batch.time_ns, batch.ip_bytes)
         self.flows.add(batch)
 
@@ -122,6 +125,7 @@ class TraceInfo:
             "flow_packets": flow_summary(self.flow_packets()),
             "skipped": dict(skipped),
             "reordered": reordered,
+            "silences": self.silences.to_dict(),
         }
 
     def _protocols(self) -> list[dict[str, Any]]:

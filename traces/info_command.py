@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..signals import Stop, stopped_by_signal
 from .formats import open_trace
 from .progress import say, watched
+from .silences import silence_line, utc
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -155,6 +156,8 @@ def general_rows(report: dict[str, Any]) -> Rows:
         ("not measured", ", ".join(left_out) or "nothing"),
         ("put in order", f"{report['reordered']:,} packets"),
     ]
+    if line := silence_line(report["silences"]):
+        rows.append(("silence", line))
     return rows + flow_rows(report["flow_packets"])
 
 
@@ -205,13 +208,3 @@ def percent(share: float | None) -> str:
 def number(value: float | None) -> str:
     """Show a rate, or a dash where a single moment has none."""
     return "-" if value is None else f"{value:,.1f}"
-
-
-def utc(time_ns: int | None) -> str:
-    """Show nanoseconds since 1970 as a date in UTC, to the microsecond."""
-    if time_ns is None:
-        return "-"
-    from datetime import UTC, datetime, timedelta
-
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
-    return f"{moment:%Y-%m-%d %H:%M:%S.%f} UTC"

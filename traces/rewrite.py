@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import TraceError
 from .formats import open_writer
 from .progress import say, watched
+from .silences import Silences, silence_line
 
 if TYPE_CHECKING:
     from .packets import PacketBatch
@@ -28,8 +29,10 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
 
 
-def rewrite(trace: TraceReader | ParquetReader, batches: Iterable[PacketBatch], out: str) -> None:
+def rewrite(trace: TraceReader | ParquetReader, batches: Iterable[PacketBatch], out: str) -> int:
     """Write batches of an open trace to a file, and say on standard error what was written and left out.
+
+    Returns how many packets were written.
 
     Of a damaged trace, the packets before the damage are written and its TraceError goes on to the caller.
     Where the user interrupts, nothing is left under the output's name.
@@ -38,6 +41,7 @@ def rewrite(trace: TraceReader | ParquetReader, batches: Iterable[PacketBatch], 
     try:
         with open_writer(out) as writer:
             remaining = iter(watched(batches, "wrote"))
+            silences = Silences()
             while damage is None:
                 try:
                     batch = next(remaining)
@@ -46,6 +50,7 @@ def rewrite(trace: TraceReader | ParquetReader, batches: Iterable[PacketBatch], 
                 except TraceError as error:
                     damage = error
                 else:
+                    silences.see(batch.time_ns)
                     writer.write(batch)
             if damage is not None and not writer.packets:
                 raise damage
@@ -53,8 +58,11 @@ def rewrite(trace: TraceReader | ParquetReader, batches: Iterable[PacketBatch], 
         say(f"{out} was not written")
         raise
     say(f"{'standard output' if out == '-' else out}: {writer.packets:,} packets{left_out(trace.skipped)}")
+    if line := silence_line(silences.to_dict()):
+        say(line)
     if damage is not None:
         raise damage
+    return int(writer.packets)
 
 
 def left_out(skipped: dict[str, int]) -> str:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from ..errors import SpecError
 from ..fields import Field
 from ..options import Options
 from .formats import check_output, open_trace
+from .progress import say
 from .rewrite import add_output_arguments, rewrite
+
+if TYPE_CHECKING:
+    from .packets import PacketBatch
+    from .slice import Cut
 
 MOST_S = 1_000_000_000
 """Latest second of a trace that a slice may begin or end at; times are counted in 64-bit nanoseconds."""
@@ -16,7 +23,10 @@ MOST_S = 1_000_000_000
 EXAMPLES = """examples:
   mozart trace slice day.pcap.gz minute.pcap.gz --start 60 --end 120
   mozart trace slice day.pcap.gz first.pcap --packets :100000
-  mozart trace slice fast.pcap slow.pcap --stretch 10"""
+  mozart trace slice fast.pcap slow.pcap --stretch 10
+
+A slice behind the end of the trace is refused (status 2). One in which the trace is silent is a file
+without packets, and that is said (status 0)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the part of the trace."""
-    from .slice import Cut, cut
+    from .slice import Cut
 
     options = Options(args)
     options.refuse_if(
@@ -53,8 +63,38 @@ def run(args: argparse.Namespace) -> int:
     options.refuse()
     what = Cut(args.start or 0.0, args.end, *packets, args.stretch)
     with open_trace(args.input) as trace:
-        rewrite(trace, cut(trace, what), args.out)
+        if not rewrite(trace, part_of(trace, what), args.out):
+            say("no packet of the trace is in this slice: it is silent there, or has no packet at all")
     return 0
+
+
+def part_of(trace: Iterable[PacketBatch], what: Cut) -> Iterator[PacketBatch]:
+    """Yield the packets of a slice; SpecError, with the times of the trace, where it begins behind the last one."""
+    from .silences import utc
+    from .slice import cut
+
+    packets = first_ns = last_ns = 0
+    ended = False
+
+    def seen() -> Iterator[PacketBatch]:
+        nonlocal packets, first_ns, last_ns, ended
+        for batch in trace:
+            if len(batch):
+                first_ns, last_ns = first_ns if packets else int(batch.time_ns[0]), int(batch.time_ns[-1])
+                packets += len(batch)
+            yield batch
+        ended = True
+
+    taken = 0
+    for part in cut(seen(), what):
+        taken += len(part)
+        yield part
+    if ended and packets and not taken:
+        where = f"packet {what.first_packet:,}" if what.first_packet else f"{what.start_s:,g} s"
+        raise SpecError(
+            f"the slice begins at {where}, behind the end of the trace: it has {packets:,} packets, from "
+            f"{utc(first_ns)} to {utc(last_ns)} ({(last_ns - first_ns) / 1e9:,.6g} s)"
+        )
 
 
 def packet_range(text: str) -> tuple[int, int | None]:
