@@ -121,7 +121,11 @@ def test_without_root_it_says_what_it_cannot_see_and_probes_nothing() -> None:
 
 def test_a_user_is_told_nothing_untrue() -> None:
     """What a user may not ask is unknown, not absent: a daemon that runs, its bridges, the records of root's runs."""
-    refused = {"fails": ["ovs-appctl", "list-br"], "processes": ["ovs-vswitchd", "ovsdb-server"], "records": True}
+    refused: dict[str, Any] = {
+        "fails": ["ovs-appctl", "list-br"],
+        "processes": ["ovs-vswitchd", "ovsdb-server"],
+        "records": True,
+    }
     findings = found(Described(root=False, **refused))
     assert findings["Open vSwitch"].found.startswith("runs; whether it answers, only root")
     assert findings["bridges"].found == "only root can find out"
@@ -139,7 +143,7 @@ def test_modprobe_is_looked_for_where_users_have_no_path() -> None:
 
 
 def test_cures_have_sudo_for_users_alone() -> None:
-    missing = {"programs": ["mosquitto"], "packages": ["ryu"], "fails": ["ovs-appctl"]}
+    missing: dict[str, Any] = {"programs": ["mosquitto"], "packages": ["ryu"], "fails": ["ovs-appctl"]}
     assert not any("sudo" in finding.cure for finding in examine(Described(**missing)))
     assert found(Described(root=False, **missing))["mosquitto"].cure.startswith("sudo apt-get install mosquitto")
 
