@@ -51,7 +51,7 @@ lock:  ## renew requirements/*.txt, the versions that setup installs (ARGS=--kee
 fresh:  ## as root, with debootstrap: both commands in an empty Debian 12 and 13 (slow)
 	@scripts/fresh
 
-bench: setup  ## speed and quality, each against a named peer on the same input (see benchmarks/)
+bench: setup  ## speed and quality, each against a named peer on the same input (ARGS=--list: what there is)
 	@scripts/bench $(ARGS)
 
 clean:  ## remove what make made here (.venv, caches, build); run folders stay

@@ -41,6 +41,10 @@ class RefusedError(MozartError):
     """A run that would measure nothing: the task file is valid, and its network has room for none of its tasks."""
 
 
+class OutputError(MozartError):
+    """Results that cannot be written where they were to go, though that place was looked at before the work."""
+
+
 class BusError(MozartError):
     """A message or a configuration that is not well formed, or a broker that refuses."""
 

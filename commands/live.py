@@ -142,7 +142,7 @@ def _live(args: argparse.Namespace, spec: Spec, options: Options, folder: Path) 
     finally:  # who reads standard output may have left
         write_run(result, folder)
     print(f"mozart: tables, figures and run.json lie in {folder}", file=sys.stderr)
-    return stop.status if stop.is_set() else result.status or int(result.gave_up)
+    return stop.status if stop.is_set() else result.status or int(result.gave_up or bool(result.left_behind))
 
 
 def _show(result: LiveResult, as_json: bool) -> None:

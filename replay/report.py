@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
-from ..errors import RefusedError, SpecError
+from ..errors import OutputError, RefusedError
 from ..folders import make_folder, results_in
 from ..recordsets import Recordset
 from ..traces.silences import silence_line
@@ -54,7 +54,7 @@ def write_run(result: Result, folder: str | Path, plot: bool = True, flows_csv: 
             paths += write_table(place / "links", LINKS, result.link_rows)
         paths += write_flows(result.flows, place, flows_csv)
     except OSError as error:
-        raise SpecError(f"{folder}: the run cannot be written there: {error.strerror or error}") from error
+        raise OutputError(f"{folder}: the run cannot be written there: {error.strerror or error}") from error
     if plot:
         from ..topologies.picture import picture
         from .figures import draw

@@ -139,7 +139,7 @@ def test_modprobe_is_looked_for_where_users_have_no_path() -> None:
     machine = Described(module=True)
     assert found(machine)["datapath"].found.startswith("kernel, as soon as")
     assert ("/usr/bin/modprobe", "-n", "openvswitch") in machine.commands
-    assert "modprobe is not installed" in found(Described(module=True, programs=["modprobe"]))["datapath"].found
+    assert "user space: modprobe, which" in found(Described(module=True, programs=["modprobe"]))["datapath"].found
 
 
 def test_cures_have_sudo_for_users_alone() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from mozart.errors import TopologyError
+from mozart.errors import OutputError, TopologyError
 from mozart.topologies.catalogue import load
 from mozart.topologies.describe import describe, summary
 from mozart.topologies.labels import Clutter
@@ -63,7 +63,7 @@ def test_a_picture_of_another_kind_or_in_no_folder_is_refused(tmp_path: Path) ->
     with pytest.raises(TopologyError, match=r"ends in \.png, \.pdf, \.svg"):
         picture(load("b4"), tmp_path / "b4.gif")
     (tmp_path / "file").write_text("")
-    with pytest.raises(TopologyError, match="the picture cannot be written"):
+    with pytest.raises(OutputError, match="the picture cannot be written"):
         picture(load("b4"), tmp_path / "file" / "b4.png")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import TopologyError
+from ..errors import OutputError, TopologyError
 from .labels import Clutter
 from .layout import switch_places
 from .topology import Link, Topology
@@ -47,7 +47,7 @@ def picture(topology: Topology, path: str | Path, loads: Mapping[str, float] | N
 
     `loads` gives Mbit/s by direction of a link ('s3>s6', 's3>s6.2'), and links not named are idle; each direction is
     coloured by load over rate, parallel links together. Without it links carry their latency in ms. `caption` is what
-    the loads are of. TopologyError where a link is unknown or the file cannot be written.
+    the loads are of. TopologyError where a link is unknown, OutputError where the file cannot be written.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -67,7 +67,7 @@ def picture(topology: Topology, path: str | Path, loads: Mapping[str, float] | N
         try:
             figure.savefig(place, dpi=PIXELS_PER_INCH, metadata=STAMPS[kind])
         except OSError as error:
-            raise TopologyError(f"{path}: the picture cannot be written: {error.strerror}") from None
+            raise OutputError(f"{path}: the picture cannot be written: {error.strerror}") from None
     return place
 
 

@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from ..errors import SpecError
+from ..errors import OutputError
 from ..folders import make_folder
 from .info import TimeBins, TraceInfo, tail
 
@@ -94,7 +94,7 @@ def save(figure: Figure, folder: str | Path, name: str) -> list[Path]:
         figure.savefig(paths[0], dpi=PIXELS_PER_INCH, metadata={"Software": None})
         figure.savefig(paths[1], metadata={"CreationDate": None})
     except OSError as error:
-        raise SpecError(f"{folder}: figures cannot be written there: {error.strerror}") from error
+        raise OutputError(f"{folder}: figures cannot be written there: {error.strerror}") from error
     return paths
 
 
