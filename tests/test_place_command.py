@@ -33,7 +33,7 @@ REFUSED = [
     (("--generate", "seed=-1"), "seed=-1: seed must be 0 or more"),
     (("--generate", "size=3"), "unknown 'size'"),
     ((*GENERATE, "--topo", "nowhere"), "no topology 'nowhere'"),
-    ((*GENERATE, "--latency", "nan"), "bounds must be 0 or more"),
+    ((*GENERATE, "--latency", "nan"), "give bounds in ms"),
     ((*GENERATE, "--time-limit", "0"), "--time-limit must be a number above 0 (s), not 0"),
     ((*GENERATE, "--steps", "0"), "--steps must be a whole number from 1 to "),
     (("--generate", "tasks=100000000"), "tasks=100,000,000: tasks must be at most 200,000"),
