@@ -45,8 +45,9 @@ COLUMNS: dict[str, Any] = {
     "dst_port": np.uint16,
     "protocol": np.uint8,
     "installed_ns": np.int64,
+    "value": np.float64,
 }
-"""What a report says of each selection; the addresses have two words."""
+"""What a report says of each selection; the addresses have two words, and `value` is what the selector measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ class Made:
     installed_ns: int = NOT_INSTALLED
     told_ns: int = 0
     """When messages told of it last."""
+    value: float = np.nan
+    """What the selector measured when the event became true."""
 
 
 class Selecting:
@@ -95,7 +98,7 @@ class Selecting:
         self._flow_hash = flow_hash
         self._selections = Selections(config.hold_s, (config.detection_delay_ms,), forgets=True)
         self._delay_ns = int(self._selections.delays_ns[0])
-        self._none_lost = np.zeros(0, np.bool_)
+        self._none_lost, self._values = np.zeros(0, np.bool_), np.empty(0)
         self._waiting: list[tuple[int, int, Made]] = []
         """Selections whose delay is not over: (when it is, number, selection), a heap."""
         self._ends: list[tuple[int, int, Made]] = []
@@ -136,8 +139,10 @@ class Selecting:
         where = self._where[pair]
         if len(self._none_lost) < len(key):
             self._none_lost = np.zeros(2 * len(key), np.bool_)
+            self._values = np.empty(2 * len(key))
         none_lost = self._none_lost[: len(key)]
-        true = self.selector.events(Sightings(packets, key, where, none_lost, self._flow_hash))
+        value = self._values[: len(key)]
+        true = self.selector.events(Sightings(packets, key, where, none_lost, self._flow_hash), value)
         rows = true.nonzero()[0]
         if not len(rows):
             return 0
@@ -146,7 +151,9 @@ class Selecting:
         _, found = self._selections.select(keys, where[rows], keys, nowhere, true[rows], times)
         for selection in found:
             row = int(rows[selection.row])
-            self._start(Made(int(key[row]), selection.time_ns, int(pair[row]), packets[row : row + 1].copy()), now_ns)
+            packet = packets[row : row + 1].copy()
+            made = Made(int(key[row]), selection.time_ns, int(pair[row]), packet, value=float(value[row]))
+            self._start(made, now_ns)
         return len(found)
 
     def _start(self, made: Made, now_ns: int) -> None:
@@ -266,6 +273,6 @@ class Selecting:
 
 
 def _value(made: Made, column: str) -> Any:
-    if column in ("time_ns", "installed_ns"):
+    if column in ("time_ns", "installed_ns", "value"):
         return getattr(made, column)
     return made.key if column == "flow" else getattr(made.packet, column)[0]

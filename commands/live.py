@@ -50,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", metavar="N", help="where switches connect; default: a free port")
     parser.add_argument("--patience", metavar="S", help="how long to wait for each part; default 60")
     parser.add_argument("--out", metavar="DIR", help="run folder; default runs/live-<time>")
+    parser.add_argument(
+        "--flows-csv", action="store_true", help="write the flows as CSV too where there are more than a million rows"
+    )
     parser.add_argument("--force", action="store_true", help="replace the run that DIR holds")
     parser.add_argument("--json", action="store_true", help="write the result as JSON on standard output")
 
@@ -140,7 +143,7 @@ def _live(args: argparse.Namespace, spec: Spec, options: Options, folder: Path) 
     try:
         _show(result, args.json)
     finally:  # who reads standard output may have left
-        write_run(result, folder)
+        write_run(result, folder, flows_csv=args.flows_csv)
     print(f"mozart: tables, figures and run.json lie in {folder}", file=sys.stderr)
     return stop.status if stop.is_set() else result.status or int(result.gave_up or bool(result.left_behind))
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +18,14 @@ EXAMPLES = """examples:
   mozart open run --flows --not-captured             # which flows were missed, and why
   mozart open run --flows --top true_bytes --limit 5
   mozart open run --flows --why full --monitor s3 --json
+  mozart open run --mode recent --memory 1024 --export nfdump flows.nfcapd
   mozart open run --links --json"""
+EXPORTS = {
+    "ipfix": ("..replay.flow_ipfix", "write_ipfix"),
+    "nfdump": (".nfcapd", "write_nfdump"),
+    "zeek": ("..replay.flow_zeek", "write_zeek"),
+}
+"""What writes flows in a form of others, by the name of the form: module and function."""
 LIMIT = 20
 """Flows that a terminal shows unless told otherwise."""
 
@@ -47,6 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flows.add_argument("--dst", metavar="ADDRESS", help="to this address")
     flows.add_argument("--top", metavar="COLUMN", help="largest first: bytes, true_bytes, packets, event_value, ...")
     flows.add_argument("--limit", metavar="N", help=f"so many flows; default {LIMIT}, with --json all")
+    flows.add_argument(
+        "--export", nargs=2, metavar=("FORMAT", "FILE"),
+        help="write what monitors recorded of them: ipfix, nfdump (needs its nfcapd), or zeek (conn.log)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="write it as JSON on standard output")
 
 
@@ -67,7 +79,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _about_flows(args: argparse.Namespace) -> bool:
-    names = ("flows", "not_captured", "captured", "unreachable", "why", "monitor", "src", "dst", "top", "limit")
+    names = (
+        "flows",
+        "not_captured",
+        "captured",
+        "unreachable",
+        "why",
+        "monitor",
+        "src",
+        "dst",
+        "top",
+        "limit",
+        "export",
+    )
     return any(getattr(args, name) not in (None, False) for name in names)
 
 
@@ -85,6 +109,12 @@ def _check(args: argparse.Namespace) -> None:
     options = Options(args)
     options.read({"--limit": Field(int, "flows", None, minimum=1)})
     options.refuse()
+    if args.export:
+        from ..folders import check_file
+
+        if args.export[0] not in EXPORTS:
+            raise SpecError(f"--export {args.export[0]}: no such format; there are {', '.join(EXPORTS)}")
+        check_file(args.export[1], "--export", force=False)
 
 
 def _wanted(args: argparse.Namespace) -> dict[str, list[Any]]:
@@ -177,14 +207,40 @@ def _flows(args: argparse.Namespace, folder: RunFolder) -> None:
             raise SpecError(f"the run has no monitor {monitor}; there are {', '.join(there) or 'none'}")
     given = ((MISSED, args.not_captured), (CAPTURED, args.captured), (UNREACHABLE, args.unreachable))
     state = next((state for state, asked in given if asked), None)
-    most = args.limit if args.limit or args.json else LIMIT
+    most = args.limit if args.limit or args.json or args.export else LIMIT
     found = list_flows(table, wanted, state, _words(args.why), args.top, most)
+    if args.export:
+        _export(found.rows(), *args.export)
     if args.json:
         print(json.dumps(found.rows().to_pylist(), indent=2))
+    elif args.export:
+        return
     else:
         from ..replay.flow_table import tables
 
         _print(tables(found))
+
+
+def _export(rows: Any, form: str, path: str) -> None:
+    """Write what monitors recorded of some flows in a form of others; raises SpecError where settings are mixed."""
+    from importlib import import_module
+
+    from ..errors import SpecError
+    from ..replay.flow_list import SETTING
+
+    for name in SETTING:
+        if len(values := rows[name].unique().to_pylist()) > 1:
+            option = "--memory" if name == "memory_entries" else "--" + name.replace("_", "-")
+            raise SpecError(
+                f"--export: the flows have {len(values)} values of {name.replace('_', ' ')}, and would stand there "
+                f"{len(values)} times; choose one with {option}: {', '.join(map(str, sorted(values)))}"
+            )
+    module, function = EXPORTS[form]
+    try:
+        count = getattr(import_module(module, __package__), function)([rows], Path(path))
+    except OSError as error:
+        raise SpecError(f"--export {path}: cannot be written: {error.strerror or error}") from error
+    print(f"mozart: wrote {path}: {count:,} records of monitors, one a flow, epoch and monitor", file=sys.stderr)
 
 
 def _grid(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:

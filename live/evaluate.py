@@ -38,6 +38,8 @@ from ..monitors.measures import MEASURES
 from ..monitors.records import Records
 from ..monitors.table import ENTRY_BYTES
 from ..placement.spec_problem import place_of
+from ..replay.flow_rows import Facts, no_records
+from ..replay.flows import Flows
 from ..replay.outcome import Outcome, Setting
 from ..replay.result import Result
 from ..replay.routes import Routes
@@ -46,6 +48,7 @@ from ..replay.taken import Taken
 from ..replay.truth import Pairs, Selected
 from ..tasks import Spec, Task
 from ..topologies.catalogue import load as load_topology
+from .flow_rows import TaskFlows
 from .history import History, Module, Span, Stint
 from .latencies import event_to_tag, explicit, quantiles
 from .lost import lost_ns
@@ -87,6 +90,8 @@ class Evaluation:
     devices: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By device: packets measured, CPU in percent, measured and as the placement assumed, memory, gaps."""
     selected_keys: dict[str, NDArray[np.uint64]] = field(default_factory=dict)
+    flows: Flows = field(default_factory=Flows)
+    """What became of each selected flow at each monitor (recordsets.FLOWS)."""
     notes: list[str] = field(default_factory=list)
     """What stands in the way of exactness."""
     lost_ns: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -142,9 +147,10 @@ class Evaluator:
                     if config.code is not None:
                         tags.append(event_to_tag(config, device, made, self.observations))
                     messages += explicit(config, made, self._told(config, made), self._records_by_device(task))
-            row, keys = self._row(task)
+            row, keys, flows = self._row(task)
             found.rows.append(row)
             found.selected_keys[task] = keys
+            found.flows.tables += flows
         times = np.concatenate(tags) if tags else np.zeros((0, 2), np.int64)
         in_force = [taken for task in self.history.tasks for taken in self._in_force(task)]
         found.event_to_tag_ms = {**_tag_times(times), "in_force": quantiles(in_force)}
@@ -159,8 +165,8 @@ class Evaluator:
 
     # one task's row
 
-    def _row(self, task: str) -> tuple[dict[str, Any], NDArray[np.uint64]]:
-        """Return a task's row, and the keys of the flows that it selected."""
+    def _row(self, task: str) -> tuple[dict[str, Any], NDArray[np.uint64], list[Any]]:
+        """Return a task's row, the keys of the flows that it selected, and the rows of these flows as tables."""
         monitors, selectors = self.history.monitors(task), self.history.selectors(task)
         delay_ms = max((stint.config.detection_delay_ms for stint in _all(selectors)), default=0.0)
         made = [s for device in selectors for s in self.selections[task, device]]
@@ -170,17 +176,40 @@ class Evaluator:
         outcome = Outcome([setting], len(monitors), 0)
         outcome.selected_flows = len(lasting.keys)
         crossed = self._crossed(monitors, lasting)
+        flows = TaskFlows(
+            self._facts(task), made, lasting, np.unique(crossed["flow"]), known=bool(self.observations.seen)
+        )
         reports = [self._reported(task, device) for device in monitors]
         epochs = {e for each in reports for e in each} | set(np.unique(crossed["epoch"]).tolist())
         for epoch in sorted(epochs):
             start_ns = self.sampling.epoch_start_ns + epoch * self.sampling.epoch_ns
-            selected = Selected(lasting.active(start_ns, start_ns + self.sampling.epoch_ns), lasting.keys)
+            span = start_ns, start_ns + self.sampling.epoch_ns
+            selected = Selected(lasting.active(*span), lasting.keys)
             pairs = _pairs(crossed, epoch, selected, len(lasting.keys))
             records = [_merged(each.get(epoch, [])) for each in reports]
-            outcome.end_epoch(epoch, pairs, selected, [records])
+            (matches,) = outcome.end_epoch(epoch, pairs, selected, [records])
+            overfull = [self._overfull(task, device, epoch) for device in monitors]
+            flows.add(epoch, span, (setting, delay_ms), selected, (pairs, matches), records, overfull)
+        flows.end((setting, delay_ms), self.sampling.epoch_start_ns, self.sampling.epoch_ns)
         self._add_totals(outcome, task, monitors)
         (row,) = outcome.rows()
-        return {"task": task, "detection_delay_ms": delay_ms, **row}, lasting.keys
+        return {"task": task, "detection_delay_ms": delay_ms, **row}, lasting.keys, flows.tables
+
+    def _facts(self, task: str) -> Facts:
+        """Return what is the same in all rows of a task's flows."""
+        monitors, selectors = self.history.monitors(task), self.history.selectors(task)
+        config = next((stint.config for stint in _all(selectors)), None)
+        event, key = ("", "five-tuple") if config is None else (config.event, config.key)
+        return Facts(task, event, key, list(selectors), list(monitors))
+
+    def _overfull(self, task: str, device: str, epoch: int) -> bool:
+        """Say whether a monitor turned selected flows away in an epoch."""
+        said = [
+            report.header["tasks"].get(task, {}).get("monitor", {}).get("counters", {})
+            for report in self.reports.get(device, ())
+            if report.header["epoch"] == epoch
+        ]
+        return any(counters.get("selected_collisions", 0) for counters in said)
 
     def _crossed(
         self, monitors: Mapping[str, list[Stint[MonitorConfig]]], lasting: Lasting
@@ -370,7 +399,7 @@ class Evaluator:
         if late:
             spec = dataclasses.replace(spec, tasks=tuple(map(self._as_late, spec.tasks)))
         return replay(
-            spec, trace=str(path), mode=[self.sampling.mode], epoch_start_ns=self.sampling.epoch_start_ns,
+            spec, trace=str(path), mode=[self.sampling.mode], epoch_start_ns=self.sampling.epoch_start_ns, flows=False,
             taken=self._taken, flow_secret=self.sampling.flow_secret, stop=stop,
         )  # fmt: skip
 
@@ -443,7 +472,7 @@ def _merged(parts: Sequence[Records]) -> Records:
     if len(parts) == 1:
         return parts[0]
     if not parts:
-        return _no_records()
+        return no_records()
     flow = np.concatenate([part.flow for part in parts])
     keys, first, inverse = np.unique(flow, return_index=True, return_inverse=True)
     joined: dict[str, Any] = {}
@@ -454,12 +483,6 @@ def _merged(parts: Sequence[Records]) -> Records:
             joined[name] = np.zeros(len(keys), column.dtype)
             np.add.at(joined[name], inverse, column)
     return Records(keys, **joined, measured={})
-
-
-def _no_records() -> Records:
-    columns = {f.name: np.zeros(0, np.int64) for f in dataclasses.fields(Records) if f.name != "measured"}
-    columns["flow"] = columns["flow"].astype(np.uint64)
-    return Records(**columns, measured={})  # type: ignore[arg-type]
 
 
 def _tag_times(times: NDArray[np.int64]) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..controller.faults import Fault
-from ..errors import LiveError, MozartError
+from ..errors import LiveError, MozartError, SpecError
 from ..folders import make_folder
 from ..replay.columns import ROWS as REPLAYED
 from ..replay.legend import HEAD, legend, of_modes
-from ..replay.report import refused_lines, write_table
+from ..replay.report import refused_lines, write_flows, write_table
 from ..replay.result import Result
 from ..topologies.topology import Topology
 from . import compare
@@ -272,8 +272,11 @@ def _devices(found: Evaluation) -> RenderableType:
     return table
 
 
-def write_run(result: LiveResult, folder: str | Path, plot: bool = True) -> list[Path]:
-    """Write run.json, the rows and the comparison as CSV and Parquet, and the figures; returns the paths."""
+def write_run(result: LiveResult, folder: str | Path, plot: bool = True, flows_csv: bool = False) -> list[Path]:
+    """Write run.json, the rows, the flows and the comparison as CSV and Parquet, and the figures; return the paths.
+
+    The flows are written as CSV up to a million rows, or with `flows_csv`.
+    """
     place = Path(folder)
     overloaded = {"live": result.overloaded}
     rows = [
@@ -289,8 +292,11 @@ def write_run(result: LiveResult, folder: str | Path, plot: bool = True) -> list
         for declared, name, some in ((ROWS, "rows", rows), (COMPARISON, "comparison", result.compared)):
             if some:
                 written += write_table(place / name, declared, some)
+        written += write_flows(result.evaluation.flows, place, flows_csv)
         if plot:
             written += _draw(result, place)
+    except SpecError as error:
+        raise LiveError(str(error)) from error
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0, "")
         why = f"{error.strerror or error}{f' ({name})' if name else ''}"

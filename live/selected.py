@@ -24,6 +24,19 @@ Columns = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
+class Who:
+    """What the packet that completed an event says of its flow, and what the selector measured then."""
+
+    src: tuple[int, int] = (0, 0)
+    """The address, high and low word."""
+    dst: tuple[int, int] = (0, 0)
+    src_port: int = 0
+    dst_port: int = 0
+    protocol: int = 0
+    value: float = np.nan
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
     """A flow selected at a device."""
 
@@ -38,6 +51,7 @@ class Selection:
     """When the selection ended."""
     installed_ns: int
     """When its tag was in force; -1 where none was."""
+    who: Who = Who()
 
 
 class Lasting:
@@ -98,12 +112,13 @@ def selections_of(
     )
     its_own = (time_ns >= stint.begin_ns) & (time_ns < stint.end_ns)
     flow, time_ns, installed = flow[its_own], time_ns[its_own], installed[its_own]
+    who = _who(columns, start, its_own)
     hold_ns = round(config.hold_s * 1e9)
     seen = observations.seen.get(device)
     if seen is None:
         return [
-            Selection(device, int(f), int(t), int(t), min(int(t) + hold_ns, stint.end_ns), int(i))
-            for f, t, i in zip(flow, time_ns, installed, strict=True)
+            Selection(device, int(f), int(t), int(t), min(int(t) + hold_ns, stint.end_ns), int(i), w)
+            for f, t, i, w in zip(flow, time_ns, installed, who, strict=True)
         ]
     mine = np.flatnonzero(stint.watched(device, observations))
     key = seen.keys(config.key)[mine]
@@ -111,12 +126,22 @@ def selections_of(
     trues = _by_key(key[true], seen.sent_ns[mine][true])
     sent = _by_key(key, seen.packets.time_ns[mine], seen.sent_ns[mine])
     made = []
-    for f, t, i in zip(flow.tolist(), time_ns.tolist(), installed.tolist(), strict=True):
+    for f, t, i, w in zip(flow.tolist(), time_ns.tolist(), installed.tolist(), who, strict=True):
         sent_ns = _sent_ns(sent.get(f), t)
         times = trues.get(f, (np.zeros(0, np.int64),))[0]
         until_ns = min(_last(times, sent_ns, hold_ns) + hold_ns, stint.end_ns)
-        made.append(Selection(device, f, t, sent_ns, until_ns, i))
+        made.append(Selection(device, f, t, sent_ns, until_ns, i, w))
     return made
+
+
+def _who(reports: Sequence[Columns], start: str, its_own: NDArray[np.bool_]) -> list[Who]:
+    """Return whom reports say that they selected; what an older agent did not say is 0, or no number."""
+    columns = []
+    for name, missing in (("src", (0, 0)), ("dst", (0, 0)), ("src_port", 0), ("dst_port", 0), ("protocol", 0),
+                          ("value", np.nan)):  # fmt: skip
+        parts = [r.get(start + name, np.array([missing] * len(r[f"{start}flow"]))) for r in reports]
+        columns.append(np.concatenate([part for part in parts if len(part)] or parts[:1])[its_own].tolist())
+    return [Who(tuple(s), tuple(d), *rest) for s, d, *rest in zip(*columns, strict=True)]
 
 
 def _events(config: SelectorConfig, seen: Seen, mine: NDArray[np.int64], key: NDArray[np.uint64]) -> NDArray[np.int64]:

@@ -57,12 +57,15 @@ class Recorded:
 class EpochRows:
     """The rows of one task in one epoch, as far as its settings share them."""
 
-    def __init__(self, facts: Facts, epoch: int, lasting: Chosen, unseen: Chosen, pairs: Pairs) -> None:
+    def __init__(
+        self, facts: Facts, epoch: int, lasting: Chosen, unseen: Chosen, pairs: Pairs, known: bool = True
+    ) -> None:
         """Take the selections that lasted, those that end and crossed no monitor, and what crossed (in order of flow).
 
-        Each lasting selection has a row for every pair of its flow, each unseen one a row without a monitor.
+        Each lasting selection has a row for every pair of its flow, each unseen one a row without a monitor. `known`
+        says whether the pairs tell what crossed; else they tell only who was recorded.
         """
-        self.facts, self.epoch, self.pairs = facts, epoch, pairs
+        self.facts, self.epoch, self.pairs, self.known = facts, epoch, pairs, known
         begin, end = (np.searchsorted(pairs.flow, lasting.flow, side=side) for side in ("left", "right"))
         selection = np.repeat(np.arange(len(lasting)), end - begin)
         within = np.arange(len(selection)) - np.repeat(np.cumsum(end - begin) - (end - begin), end - begin)
@@ -90,7 +93,7 @@ class EpochRows:
             "mode": _constant(setting.mode, n),
             "memory_entries": pa.array(np.full(n, setting.memory_entries, np.int64)),
             "detection_delay_ms": pa.array(np.full(n, delay_ms)),
-            "pre_event_bytes": self._of_pairs(self.pairs.bytes - later),
+            "pre_event_bytes": self._true(self.pairs.bytes - later),
             **self._recorded(setting, self.pairs.after_packets[:, delay], recorded),
         }
         return pa.Table.from_arrays([columns[name] for name in FLOWS.names], schema=FLOWS.arrow_schema())
@@ -108,15 +111,19 @@ class EpochRows:
             "task": _constant(facts.task, n),
             **{name: column.take(pa.array(self.selection)) for name, column in identity.items()},
             "event": _constant(facts.event, n),
-            "event_value": pa.array(chosen.value[self.selection]),
+            "event_value": pa.array(chosen.value[self.selection], from_pandas=True),
             "selected_ns": pa.array(chosen.time_ns[self.selection]),
             "selector": _coded(chosen.where[self.selection], facts.selectors),
             "selection": pa.array(chosen.number[self.selection]),
             "epoch": pa.array(np.where(numbered, self.epoch, chosen.epoch[self.selection])),
             "monitor": _coded(monitor, facts.monitors, ~numbered),
-            "true_packets": self._of_pairs(self.pairs.packets),
-            "true_bytes": self._of_pairs(self.pairs.bytes),
+            "true_packets": self._true(self.pairs.packets),
+            "true_bytes": self._true(self.pairs.bytes),
         }
+
+    def _true(self, value: NDArray[np.int64]) -> Any:
+        """Return a column of what is true of each pair, null where it is not known."""
+        return self._of_pairs(value, None if self.known else np.zeros(len(value), np.bool_))
 
     def _of_pairs(self, value: NDArray[Any], known: NDArray[np.bool_] | None = None) -> Any:
         """Return a column with a value of each pair, null where a row has no figures, or the pair no known value."""
@@ -149,14 +156,15 @@ class EpochRows:
         bounded = np.isfinite(records.missed_packets_bound)
         bound = records.bytes + np.where(bounded, records.missed_packets_bound, 0) * mean
         distinct = next(iter(records.measured.values()), None)
+        has_distinct = False if distinct is None else ~np.isnan(distinct)
         coded = figures(records.capture.astype(np.int32))
         return {
             "captured": pa.array(captured),
-            "why_not": _coded(rows, REASONS, rows == CAPTURED),
+            "why_not": _coded(rows, REASONS, (rows == CAPTURED) | (not self.known)),
             "capture_mode": _dictionary(coded, CAPTURES),
             "packets": figures(records.packets),
             "bytes": figures(records.bytes),
-            "distinct": figures(np.zeros(len(at)) if distinct is None else distinct, distinct is not None),
+            "distinct": figures(np.zeros(len(at)) if distinct is None else distinct, has_distinct),
             "estimate_bytes": figures(records.estimate_bytes),
             "bound_bytes": figures(bound, bounded),
             "first_ns": figures(records.first_ns),
@@ -212,8 +220,17 @@ def _dictionary(codes: Any, texts: Sequence[str]) -> Any:
 
 def gathered(found: Sequence[Match], reports: Sequence[Records], overfull: Sequence[bool]) -> Recorded:
     """Join the records of all monitors: `found` has for each (records of selected pairs, their pairs)."""
-    parts = [report[mine] for report, (mine, _) in zip(reports, found, strict=True)]
+    parts = [report[mine] for report, (mine, _) in zip(reports, found, strict=True)] or [no_records()]
     plain = {f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Records)[:-1]}
-    measured = {name: np.concatenate([part.measured[name] for part in parts]) for name in parts[0].measured}
-    pair = np.concatenate([place for _, place in found])
+    names = dict.fromkeys(name for part in parts for name in part.measured)
+    measured = {
+        name: np.concatenate([part.measured.get(name, np.full(len(part), np.nan)) for part in parts]) for name in names
+    }
+    pair = np.concatenate([np.zeros(0, np.int64), *(place for _, place in found)])
     return Recorded(pair, Records(**plain, measured=measured), np.array(overfull, np.bool_))
+
+
+def no_records() -> Records:
+    """Return records without rows."""
+    columns: dict[str, Any] = {f.name: np.zeros(0, np.int64) for f in fields(Records)[:-1]}
+    return Records(**columns | {"flow": np.zeros(0, np.uint64)}, measured={})

@@ -278,11 +278,8 @@ class TaskReplay:
         width = np.zeros((0, len(self.delays_ms)), np.int64)
         rows = EpochRows(self.facts, 0, Chosen.none(), self.log.end(), Pairs(none, none, none, none, width, width))
         for d, delay_ms in enumerate(self.delays_ms) if len(rows) else ():
-            for setting, tables in zip(self.settings, self.tables[d], strict=True):
-                nothing = gathered(
-                    [(none, none)] * len(tables), [t.records()[:0] for t in tables], [False] * len(tables)
-                )
-                self._flows[d].append(rows.table(setting, d, delay_ms, nothing))
+            for setting in self.settings:
+                self._flows[d].append(rows.table(setting, d, delay_ms, gathered([], [], [])))
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of the report: one a delay and setting."""

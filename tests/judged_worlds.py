@@ -16,6 +16,8 @@ from mozart.traces.sites import HashSites
 from mozart.traces.synth import Synthesizer, SynthOptions
 
 SECOND_NS = 10**9
+VALUE = 0.25
+"""What selectors say that they measured."""
 TOPOLOGY = {"name": "b4"}
 TASKS: list[dict[str, Any]] = [
     {
@@ -97,6 +99,15 @@ def write_observations(folder, routes, route, topology, batch):
         log.close()
 
 
+def who(batch, times, task, flows):
+    """Return the columns of a report that say whom a selector selected: the packets that completed the events."""
+    key, wanted = task.flow_hash.keys(batch, task.key_kind), task.selections.keys()[flows]
+    at = [int(np.flatnonzero((batch.time_ns == t) & (key == k))[0]) for t, k in zip(times, wanted, strict=True)]
+    packets = batch[np.array(at, np.int64)]
+    columns = {name: getattr(packets, name) for name in ("src", "dst", "src_port", "dst_port", "protocol")}
+    return {**columns, "value": np.full(len(at), VALUE)}
+
+
 def write_reports(folder, plan, watching, epochs, batch, first_epoch=0, sequence=0, taken=()):
     """Write what the replay's tables and selectors said as reports of agents, the first of which say what was taken."""
     sequences = dict.fromkeys(plan.devices, sequence)
@@ -123,6 +134,7 @@ def write_reports(folder, plan, watching, epochs, batch, first_epoch=0, sequence
                         "flow": task.selections.keys()[[s[0] for s in mine]],
                         "time_ns": np.array([s[2] for s in mine], np.int64),
                         "installed_ns": np.full(len(mine), -1, np.int64),
+                        **who(batch, [s[2] for s in mine], task, [s[0] for s in mine]),
                     }
                     columns.update(selector_columns(name, found))
                     tasks.setdefault(name, {})["selector"] = {"selections": len(mine), "evicted": 0}

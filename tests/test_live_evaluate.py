@@ -22,9 +22,11 @@ from mozart.live.selected import Lasting, Selection
 from mozart.replay.routes import Routes
 from mozart.replay.run import replay
 from mozart.replay.taken import Taken
+from mozart.tests.flow_rules import flows_add_up, place
 from mozart.tests.judged_worlds import (
     SECOND_NS,
     TASKS,
+    VALUE,
     Watching,
     packets_for,
     spec_of,
@@ -76,6 +78,32 @@ def test_rows_are_those_of_the_replay(world):
         assert sorted(keys.tolist()) == sorted(world.result.selected_keys[task].tolist())
     assert found.drops == {"s3": {"kernel_drops": len(read_reports(world.folder / "reports")["s3"])}}
     assert any("s3 did not measure" in note for note in found.notes)
+
+
+def test_flows_are_those_of_the_replay(world):
+    found = Evaluator(world.plan, world.folder).evaluate()
+    expected = sorted(world.result.flows.rows(), key=place)
+    assert len(expected) > 100
+    mine = sorted(found.flows.rows(), key=place)
+    assert [place(row) for row in mine] == [place(row) for row in expected]
+    for row, other in zip(mine, expected, strict=True):
+        assert row == {**other, "event_value": VALUE}
+    flows_add_up(found.flows, found.rows)
+
+
+def test_flows_are_told_without_what_devices_saw(world, tmp_path):
+    """Then nothing is known to be true, but each record of a selected flow has its row, and each selection one."""
+    (tmp_path / "reports").symlink_to(world.folder / "reports")
+    found = Evaluator(world.plan, tmp_path).evaluate().flows.to_arrow().to_pylist()
+    whole = Evaluator(world.plan, world.folder).evaluate().flows.to_arrow().to_pylist()
+    assert {row["why_not"] for row in found} == {row["true_bytes"] for row in found} == {None}
+    assert {of_selection(row) for row in found} == {of_selection(row) for row in whole}
+    recorded = {(*of_selection(row), row["epoch"], row["monitor"], row["bytes"]) for row in whole if row["captured"]}
+    assert recorded & {(*of_selection(row), row["epoch"], row["monitor"], row["bytes"]) for row in found}
+
+
+def of_selection(row):
+    return tuple(row[name] for name in ("task", "src", "dst", "src_port", "dst_port", "selected_ns", "selector"))
 
 
 def test_the_replay_of_what_was_sent_is_the_replay_that_it_was(world):
