@@ -123,6 +123,40 @@ def flat(array: Any) -> Any:
 
 
 @intrinsic
+def load_acquire(typing_context, array, index):
+    """Read `array.flat[index]` (C order); what is read after it is not older than what its writer wrote before it.
+
+    For memory that the kernel or another process writes. A plain read lets the processor (ARM does) or the compiler
+    read what comes after it first.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        pointer, align = _element(context, builder, signature, arguments)
+        return builder.load_atomic(pointer, "acquire", align, typ=context.get_value_type(array.dtype))
+
+    return array.dtype(array, types.intp), codegen
+
+
+@intrinsic
+def store_release(typing_context, array, index, value):
+    """Write `array.flat[index]` (C order); whoever sees it sees what was read and written before it as done."""
+
+    def codegen(context, builder, signature, arguments):
+        pointer, align = _element(context, builder, signature, arguments)
+        builder.store_atomic(arguments[2], pointer, "release", align)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, array.dtype), codegen
+
+
+def _element(context, builder, signature, arguments):
+    """Return a pointer to `array.flat[index]`, and the size that it is aligned to."""
+    array = signature.args[0]
+    view = make_array(array)(context, builder, arguments[0])
+    return builder.gep(view.data, [arguments[1]]), context.get_abi_sizeof(context.get_value_type(array.dtype))
+
+
+@intrinsic
 def prefetch(typing_context, array, index):
     """Ask the processor to bring the cache line of `array.flat[index]` (C order), without waiting for it."""
 

@@ -206,8 +206,8 @@ class Task:
         Field(
             str,
             "the task's name, its own",
-            pattern=r"[a-z0-9-]+",
-            form="a name of lower-case letters, digits and -",
+            pattern=r"[a-z0-9-]{1,100}",
+            form="a name of lower-case letters, digits and -, of at most 100",
         )
     )
     selector: SelectorSpec

@@ -24,7 +24,7 @@ from pathlib import Path
 from ..bus.access import BrokerAccess, read_access
 from ..errors import MozartError
 from .bus_link import BusLink
-from .device import Device
+from .kept import Kept
 from .places import Place, read_places
 from .priority import Priority
 from .warm_up import warm_up
@@ -49,13 +49,14 @@ class Agent:
         """Open all rings and taggers; raises LiveError or BusError, and leaves nothing open, where one cannot be."""
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.links = [BusLink(place.device, access, self.wake) for place in places]
-        self.devices: list[Device] = []
+        self.devices: list[Kept] = []
         try:
             for place, link in zip(places, self.links, strict=True):
-                self.devices.append(Device(place, link))
+                self.devices.append(Kept(place, link))
         except MozartError:
-            for device in self.devices:
-                device.ring.close()
+            for kept in self.devices:
+                if kept.device is not None:
+                    kept.device.let_go()
             os.close(self._wake_read)
             os.close(self._wake_write)
             raise
@@ -84,7 +85,10 @@ class Agent:
         for device in self.devices:
             device.close(time.time_ns(), remove_tags)
         for link in self.links:
-            link.close(FAREWELL_S)
+            try:
+                link.close(FAREWELL_S)
+            except Exception as error:
+                logging.getLogger("mozart.agent").error("%s: no farewell", link.device, exc_info=error)
 
     def _do_rounds(self, priority: Priority) -> None:
         pause_s = 0.0
@@ -116,7 +120,7 @@ class Agent:
         time.sleep(pause_s)
         descriptors = [self._wake_read]
         for device in self.devices:
-            descriptors += device.ring.fileno(), device.tagger.fileno()
+            descriptors += device.descriptors()
         if (wanted := tuple(descriptors)) != self._polled:
             self._poll, self._polled = select.poll(), wanted
             for descriptor in wanted:

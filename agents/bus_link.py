@@ -1,7 +1,6 @@
 """A device on the bus: the real `link.Link`, over a connection of the device's own (bus/client.py).
 
-Reports are packed and spooled by a thread of their own, so that a disk that is slow delays no tag. Beside the spool
-stands what the next agent of the device must know: number and end of the last report.
+Reports are packed and spooled by a thread of their own (report_writer.py).
 """
 
 from __future__ import annotations
@@ -9,8 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import queue
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -23,14 +20,27 @@ from ..bus import topics
 from ..bus.access import BrokerAccess
 from ..bus.client import BusClient
 from ..bus.config import DeviceConfig
-from ..bus.messages import pack
+from ..bus.schema import TASK, Table, checked, read_json
 from ..bus.spool import Spool
 from ..errors import BusError
+from ..fields import Field
 from .link import Told
 from .monitoring import MESSAGE_KINDS
+from .report_writer import ReportWriter
 from .selecting import Notice
 
 STOPPED_S = 1.0
+TOLD = Table(
+    {
+        "version": Field(int, minimum=1, maximum=1),
+        "task": Field(str, pattern=TASK, form="a task's name"),
+        "key": Field(str, pattern=r"\d{1,20}", form="a number of 64 bits, as text"),
+        "time_ns": Field(int, minimum=0, maximum=2**62),
+        "kind": Field(str, choices=tuple(MESSAGE_KINDS)),
+        "span": Field(int, minimum=0, maximum=10**6),
+    }
+)
+"""The schema of an explicit message."""
 
 
 class BusLink:
@@ -45,7 +55,7 @@ class BusLink:
         self._state = folder / f"{device}.last.json"
         self._spool = Spool(folder / device)
         self._heard: deque[DeviceConfig | Told] = deque()
-        self._reports: queue.Queue[tuple[Mapping[str, Any], Mapping[str, NDArray[Any]]] | None] = queue.Queue()
+        self._last: tuple[int, int] | None = None
         lost = json.dumps({"state": "lost", "since_ns": time.time_ns()}).encode()
         handlers = {topics.config(device): self._on_config, topics.select(device, "+"): self._on_select}
         self.client = BusClient(
@@ -53,7 +63,7 @@ class BusLink:
         )  # fmt: skip
         self._said = ""
         self._connections = 0
-        self._writer = threading.Thread(target=self._write, name=f"reports of {device}", daemon=True)
+        self._writer = ReportWriter(device, self.client, self._state)
 
     def start(self) -> None:
         """Begin to connect."""
@@ -84,10 +94,24 @@ class BusLink:
         """Return the number of messages that could not be used, so far."""
         return self.client.malformed
 
+    def losses(self) -> Mapping[str, int]:
+        """Return what was lost or went wrong on the way out, so far, by names of counters.py."""
+        return {
+            "disk_faults": self._writer.disk_errors + self.client.disk_errors,
+            "reports_lost": self._writer.lost,
+            "messages_lost": self.client.lost,
+        }
+
+    def faults(self) -> list[str]:
+        """Say what is wrong with the way out, now."""
+        return [self._writer.fault] if self._writer.fault else []
+
     # what is said
 
     def last_report(self) -> tuple[int, int]:
         """Return sequence number and end (ns) of the last report of the device; (-1, 0) where there was none."""
+        if self._last is not None:
+            return self._last
         try:
             given = json.loads(self._state.read_text())
             return int(given["sequence"]), int(given["end_ns"])
@@ -96,20 +120,13 @@ class BusLink:
 
     def report(self, header: Mapping[str, Any], columns: Mapping[str, NDArray[Any]]) -> None:
         """Hand a report over to the writing thread."""
-        self._reports.put((header, columns))
-
-    def _write(self) -> None:
-        while (report := self._reports.get()) is not None:
-            header, columns = report
-            self.client.publish_spooled(topics.report(self.device), pack(header, columns))
-            draft = self._state.with_suffix(".draft")
-            draft.write_text(json.dumps({"sequence": header["sequence"], "end_ns": header["end_ns"]}))
-            draft.replace(self._state)
+        self._last = header["sequence"], header["end_ns"]
+        self._writer.put(header, columns)
 
     def notify(self, notice: Notice) -> None:
         """Send an explicit message."""
         said = {
-            "task": notice.task, "key": str(notice.key), "time_ns": notice.time_ns, "kind": notice.kind,
+            "version": 1, "task": notice.task, "key": str(notice.key), "time_ns": notice.time_ns, "kind": notice.kind,
             "span": notice.span,
         }  # fmt: skip
         self.client.publish(topics.select(notice.to, self.device), json.dumps(said))
@@ -132,23 +149,16 @@ class BusLink:
 
     def close(self, within_s: float) -> None:
         """Write the reports that are left, wait a little until the broker has them, and end the connection."""
-        if self._writer.ident is not None:
-            self._reports.put(None)
-            self._writer.join()
+        self._writer.close()
         self.client.flush(within_s if self.client.connected else 0.0)
         self.client.close()
 
 
 def told_of(payload: bytes, arrived_ns: int) -> Told:
     """Read an explicit message; raises BusError for what is none."""
-    try:
-        given = json.loads(payload)
-        told = Told(
-            str(given["task"]), int(given["key"]), int(given["time_ns"]), str(given["kind"]), int(given["span"]),
-            arrived_ns,
-        )  # fmt: skip
-    except (ValueError, TypeError, KeyError) as error:
-        raise BusError(f"not an explicit message: {error}") from None
-    if not 0 < told.key < 2**64 or told.kind not in MESSAGE_KINDS:
-        raise BusError(f"not an explicit message: key {told.key}, kind {told.kind!r}")
-    return told
+    what = "an explicit message"
+    given = checked(read_json(payload, what), TOLD, what)
+    key = int(given["key"])
+    if not 0 < key < 2**64:
+        raise BusError(f"not {what}: key {key} is none of 64 bits")
+    return Told(given["task"], key, given["time_ns"], given["kind"], given["span"], arrived_ns)

@@ -40,7 +40,7 @@ from .pairs import Pairs
 from .places import Place
 from .reports import monitor_columns, selector_columns
 from .ring import Ring
-from .selecting import Notice
+from .selecting import Notice, Selecting
 from .switch_tagger import SwitchTagger
 from .tagger import Outcome, Tagger
 
@@ -97,6 +97,10 @@ class Device:
         self.config: DeviceConfig | None = None
         self.modules = Modules()
         self._flow_hash = FlowHash.at_random()
+        self._link_losses = dict(link.losses())
+        self._said_faults: list[str] = []
+        self._faults: dict[tuple[str, str], str] = {}
+        """What is out of service until the next epoch, by ('selector' or 'monitor', task), and why."""
         self.counters = counters.zero()
         self.cpu_ns = 0
         self._sequence, self._reported_ns = link.last_report()
@@ -119,7 +123,7 @@ class Device:
         self._serial = self._seen_ns = 0
         self._skipped = self.ring.skipped.copy()
         self._measure_at_ns = self._stats_at_ns = self._check_at_ns = self._due_ns = self._poll_at_ns = 0
-        self._malformed = self._cpu_reported_ns = self._cpu_said_ns = self._lost_ns = 0
+        self._malformed = self._tagger_faults = self._cpu_reported_ns = self._cpu_said_ns = self._lost_ns = 0
         self._totals = counters.zero()
 
     # configuration
@@ -127,33 +131,48 @@ class Device:
     def configure(self, config: DeviceConfig, now_ns: int) -> None:
         """Do from now on what a configuration says; modules that it does not change keep their state.
 
-        Raises BusError or LiveError for what cannot be done, and goes on as before.
+        All that can fail comes first: raises BusError or LiveError for what cannot be done, and all is as before.
         """
         pairs = Pairs(config)
         flow_hash = FlowHash(bytes.fromhex(config.flow_secret))
         modules = self.modules.following(config, self.config, pairs, flow_hash)
+        keys = {kind: np.empty(BATCH_PACKETS, np.uint64) for kind in modules.key_kinds()}
         observed = self._observe(config)
+        try:
+            self._prepare_tags(config)
+        except MozartError:
+            if observed is not None and observed is not self._observed:
+                observed.close()
+            raise
         self._finish_before(config, modules, now_ns)
         for task, selecting in self.modules.selectors.items():
             if modules.selectors.get(task) is not selecting:
                 self.tagger.remove(selecting.stop())
         modules.route(config, pairs)
-        self.modules, self._pairs, self._observed, self._flow_hash = modules, pairs, observed, flow_hash
-        self._keys = {kind: np.empty(BATCH_PACKETS, np.uint64) for kind in modules.key_kinds()}
+        if self._observed is not None and observed is not self._observed:
+            self._observed.close()
+        self.modules, self._pairs, self._observed, self._keys = modules, pairs, observed, keys
+        self._flow_hash = flow_hash
         self._concerns = modules.concerns(pairs)
+        self._faults.clear()
         self._start(config, now_ns)
         self._due_ns = 0
-        try:
-            self.tagger.configure(config.selectors)
-        except MozartError as error:
-            log.error("%s: cannot tag: %s", self.place.device, error)
-            self.counters["refused_selections"] += 1
         self._say_status("running")
 
     def _observe(self, config: DeviceConfig) -> Observed | None:
         if self.config is not None and self.config.observations == config.observations:
             return self._observed
         return None if config.observations is None else Observed(config.observations, self.place.device)
+
+    def _prepare_tags(self, config: DeviceConfig) -> None:
+        """Have the tagger take the tasks; where the interface is away it gets them when that is back."""
+        try:
+            self.tagger.configure(config.selectors, config.codes)
+        except MozartError as error:
+            self._check_ring(time.time_ns())
+            if not self.ring.lost:
+                raise
+            log.warning("%s: cannot tag before %s is back: %s", self.place.device, self.place.interface, error)
 
     def _finish_before(self, config: DeviceConfig, modules: Modules, now_ns: int) -> None:
         """Give the packets so far to the modules as they were, and report what would be lost with the change."""
@@ -233,10 +252,11 @@ class Device:
             try:
                 if self.config is None or each.revision >= self.config.revision:
                     self.configure(each, now_ns)
-            except MozartError as error:
-                log.error("%s: configuration %d refused: %s", self.place.device, each.revision, error)
+            except (MozartError, MemoryError) as error:
+                why = str(error) or "there is not enough memory for it"
+                log.error("%s: configuration %d refused: %s", self.place.device, each.revision, why)
                 self.counters["messages_malformed"] += 1
-                self._say_status("running", refused=str(error))
+                self._say_status("running", refused=why, refused_revision=each.revision)
 
     def _told(self, told: Told) -> None:
         """Pass a message to the monitor of its task."""
@@ -247,7 +267,10 @@ class Device:
         elif monitor is None:
             self.counters["messages_malformed"] += 1
         else:
-            monitor.tell(told.key, told.kind, told.span, told.arrived_ns)
+            try:
+                monitor.tell(told.key, told.kind, told.span, told.arrived_ns)
+            except Exception as error:
+                self._fail("monitor", told.task, error)
 
     def _read(self) -> int:
         """Fill rows of the batch from the ring; return how many."""
@@ -294,11 +317,15 @@ class Device:
         for kind, column in self._keys.items():
             column[begin:end] = self._flow_hash.keys(packets, kind)
         concerned = self._pairs.concerned(pair, self._concerns)
-        for i, selecting in enumerate(self.modules.selectors.values()):
+        for i, (task, selecting) in enumerate(list(self.modules.selectors.items())):
             if not concerned >> min(i, LAST_BIT) & 1:
                 continue
             late = selecting.late
-            found = selecting.take(packets, self._keys[selecting.config.key][begin:end], pair, now_ns)
+            try:
+                found = selecting.take(packets, self._keys[selecting.config.key][begin:end], pair, now_ns)
+            except Exception as error:
+                self._fail("selector", task, error)
+                continue
             self.counters["selected"] += found
             self.counters["late_selections"] += selecting.late - late
             if found:
@@ -310,7 +337,12 @@ class Device:
     def _tag(self, now_ns: int) -> None:
         """Put, move and end tags, and send messages, as far as they are due; the tags of all tasks first, together."""
         if now_ns >= self._due_ns:
-            due = [selecting.due(now_ns) for selecting in self.modules.selectors.values()]
+            due = []
+            for task, selecting in list(self.modules.selectors.items()):
+                try:
+                    due.append(selecting.due(now_ns))
+                except Exception as error:
+                    self._fail("selector", task, error)
             self.tagger.put([put for puts, _, _ in due for put in puts], now_ns)
             self.tagger.remove([tag for _, _, ends in due for tag in ends])
             for notice in (notice for _, notices, _ in due for notice in notices):
@@ -349,12 +381,15 @@ class Device:
         if end > begin:
             until_ns = max(until_ns, int(packets.time_ns[-1]) + 1)
         keys_of = self._flow_hash.keys
-        for monitor in self.modules.monitors.values():
+        for task, monitor in list(self.modules.monitors.items()):
             kind = monitor.config.key
             key = self._keys[kind][begin:end]
-            reverse_key = keys_of(packets, kind, reverse=True) if monitor.wants_reverse_keys else key
-            item = keys_of(packets, monitor.counts) if monitor.counts else NO_ITEMS
-            monitor.take(packets, pair, key, reverse_key, item, self._serial, until_ns)
+            try:
+                reverse_key = keys_of(packets, kind, reverse=True) if monitor.wants_reverse_keys else key
+                item = keys_of(packets, monitor.counts) if monitor.counts else NO_ITEMS
+                monitor.take(packets, pair, key, reverse_key, item, self._serial, until_ns)
+            except Exception as error:
+                self._fail("monitor", task, error)
         if self._observed is not None and end > begin:
             self._observed.add(packets, self._outgoing[begin:end])
         self._serial += end - begin
@@ -378,8 +413,11 @@ class Device:
         self._epoch += 1
         self._done = final
         if not final:
-            for selecting in self.modules.selectors.values():
-                selecting.begin_epoch(over_ns)
+            for task, selecting in list(self.modules.selectors.items()):
+                try:
+                    selecting.begin_epoch(over_ns)
+                except Exception as error:
+                    self._fail("selector", task, error)
             self._due_ns = 0
 
     def _set_aside(self, end_ns: int, final: bool) -> None:
@@ -406,12 +444,15 @@ class Device:
         self._measure(over.cut, over.end_ns)
         counted = over.header["counters"]
         counted["dscp_cleaned"] += self.tagger.cleaned()
+        before = self.counters["module_faults"]
         tasks, columns = self._records(self.modules, NEVER_NS if all_made else over.end_ns)
-        if self._observed is not None:
-            self._observed.flush()
+        counted["module_faults"] += self.counters["module_faults"] - before  # what failed just now belongs to it
+        self.counters["module_faults"] = before
+        over.header["faults"] = self._fault_texts()
         self._send_report(over.header, tasks, columns)
         for name, value in counted.items():
             self._totals[name] += value
+        self._begin_again()
 
     def _report(self, end_ns: int, final: bool) -> None:
         """Report what there is, at once."""
@@ -421,21 +462,58 @@ class Device:
 
     def _report_going(self, going: Modules, now_ns: int) -> None:
         """Send the records and selections of modules that end within the epoch, in a report of their own."""
-        nothing = {"counters": counters.zero(), "gaps": [], "taken": [], "cpu_s": 0.0}
+        nothing = {"counters": counters.zero(), "gaps": [], "taken": [], "faults": [], "cpu_s": 0.0}
         self._send_report(self._header(now_ns, final=False) | nothing, *self._records(going, NEVER_NS))
 
     def _records(self, modules: Modules, made_before_ns: int) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
         """Return what modules have to report, and start their tables anew: parts of the header, and columns."""
         tasks: dict[str, dict[str, Any]] = {}
         columns: dict[str, NDArray[Any]] = {}
-        for task, monitor in modules.monitors.items():
-            tasks[task] = {"monitor": monitor.summary()}
-            columns.update(monitor_columns(task, monitor.records()))
-            monitor.start_epoch()
-        for task, selecting in modules.selectors.items():
-            tasks.setdefault(task, {})["selector"], found = selecting.report(made_before_ns)
-            columns.update(selector_columns(task, found))
+        for task, monitor in list(modules.monitors.items()):
+            try:
+                summary, found = monitor.summary(), monitor_columns(task, monitor.records())
+                monitor.start_epoch()
+            except Exception as error:
+                self._fail("monitor", task, error)
+                continue
+            tasks[task] = {"monitor": summary}
+            columns.update(found)
+        for task, selecting in list(modules.selectors.items()):
+            try:
+                said, selections = selecting.report(made_before_ns)
+            except Exception as error:
+                self._fail("selector", task, error)
+                continue
+            tasks.setdefault(task, {})["selector"] = said
+            columns.update(selector_columns(task, selections))
         return tasks, columns
+
+    # modules that fail
+
+    def _fail(self, kind: str, task: str, error: Exception) -> None:
+        """Take a module out of service in which something failed, until the next epoch; the others go on."""
+        log.error("%s: the %s of %s failed", self.place.device, kind, task, exc_info=error)
+        self.counters["module_faults"] += 1
+        self._faults[kind, task] = f"{type(error).__name__}: {error}"
+        modules = self.modules.selectors if kind == "selector" else self.modules.monitors
+        module = modules.pop(task, None)
+        if isinstance(module, Selecting):
+            self.tagger.remove(module.stop())
+        self._concerns = self.modules.concerns(self._pairs)
+        self._say_status("running")
+
+    def _begin_again(self) -> None:
+        """Make the modules that are out of service anew, with empty state, at the start of an epoch."""
+        if not self._faults or self.config is None:
+            return
+        self._faults.clear()
+        try:
+            self.modules = self.modules.following(self.config, self.config, self._pairs, self._flow_hash)
+        except Exception as error:
+            log.error("%s: cannot make its modules anew", self.place.device, exc_info=error)
+        self._concerns = self.modules.concerns(self._pairs)
+        self._due_ns = 0
+        self._say_status("running")
 
     def _header(self, end_ns: int, final: bool) -> dict[str, Any]:
         """Return what a report says of the epoch so far."""
@@ -444,7 +522,7 @@ class Device:
         return {
             "device": self.place.device, "revision": self.config.revision, "epoch": self._epoch,
             "start_ns": min(start_ns, end_ns), "end_ns": end_ns, "final": final,
-            "gaps": self._gaps, "taken": self._taken, "counters": self.counters,
+            "gaps": self._gaps, "taken": self._taken, "counters": self.counters, "faults": self._fault_texts(),
             "cpu_s": (self.cpu_ns - self._cpu_reported_ns) / 1e9,
         }  # fmt: skip
 
@@ -472,23 +550,34 @@ class Device:
         malformed = self.link.malformed()
         self.counters["messages_malformed"] += malformed - self._malformed
         self._malformed = malformed
+        self.counters["tagger_faults"] += self.tagger.faults - self._tagger_faults
+        self._tagger_faults = self.tagger.faults
+        for name, total in self.link.losses().items():
+            self.counters[name] += total - self._link_losses.get(name, 0)
+            self._link_losses[name] = total
+        if self._observed is not None:
+            self.counters["observations_lost"] += self._observed.lost
+            self._observed.lost = 0
 
     # now and then
 
     def _check(self, now_ns: int) -> None:
         """See whether the interface is there, and once a second say how it goes."""
         self._check_at_ns = now_ns + REOPEN_NS
+        self._check_ring(now_ns)
+        if self.ring.lost and self.ring.reopen():
+            self._gaps.append([self._lost_ns, now_ns])
+            self._restore_tags(now_ns)
+        if now_ns >= self._stats_at_ns:
+            self._say_stats(now_ns)
+
+    def _check_ring(self, now_ns: int) -> None:
         if not self.ring.lost:
             self.ring.check()
             if self.ring.lost:
                 self._lost_ns = now_ns
                 self.counters["interface_losses"] += 1
                 log.warning("%s: %s is gone; waiting for it", self.place.device, self.place.interface)
-        if self.ring.lost and self.ring.reopen():
-            self._gaps.append([self._lost_ns, now_ns])
-            self._restore_tags(now_ns)
-        if now_ns >= self._stats_at_ns:
-            self._say_stats(now_ns)
 
     def _restore_tags(self, now_ns: int) -> None:
         try:
@@ -499,8 +588,6 @@ class Device:
 
     def _say_stats(self, now_ns: int) -> None:
         self._count_losses()
-        if self._observed is not None:
-            self._observed.flush()
         waiting = counters.zero() if self._over is None else self._over.header["counters"]
         values = {name: self._totals[name] + waiting[name] + value for name, value in self.counters.items()}
         values["tagged"] = values.pop("tags_installed")
@@ -508,11 +595,29 @@ class Device:
         percent = 100 * (self.cpu_ns - self._cpu_said_ns) / passed_ns
         more = {"time_ns": now_ns, "cpu_percent": round(percent, 2), "memory_bytes": self.memory_bytes}
         self.link.stats(values | more)
+        if self.config is not None and self._fault_texts() != self._said_faults:
+            self._say_status("running")
         self._stats_at_ns, self._cpu_said_ns = now_ns + STATS_NS, self.cpu_ns
 
     def _say_status(self, state: str, **more: Any) -> None:
         revision = None if self.config is None else self.config.revision
-        self.link.status({"state": state, "revision": revision, **more})
+        self._said_faults = self._fault_texts()
+        self.link.status({"state": state, "revision": revision, "faults": self._said_faults, **more})
+
+    def _fault_texts(self) -> list[str]:
+        """Say what is out of service, or not kept."""
+        found = [f"{kind} of {task}: {why}" for (kind, task), why in self._faults.items()]
+        found += self.link.faults()
+        return found + ([self._observed.fault] if self._observed is not None and self._observed.fault else [])
+
+    def let_go(self) -> None:
+        """Let go of ring and tagger, whatever state they are in; tags in force stay. Nothing is reported."""
+        closed = [lambda: self.tagger.close(False), self.ring.close]
+        for close in closed + ([self._observed.close] if self._observed is not None else []):
+            try:
+                close()
+            except Exception as error:
+                log.error("%s: cannot close all of it", self.place.device, exc_info=error)
 
     def close(self, now_ns: int, remove_tags: bool = False) -> None:
         """Report what there is, let go of ring and tags (`remove_tags`: and end them), and say so."""

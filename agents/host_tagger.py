@@ -1,32 +1,33 @@
-"""Tagging at a host: nftables sets of flows, and a chain at the egress of its interface that marks their packets.
+"""Tagging at a host: nftables sets of flows, and a chain at the egress of its interface that sets their packets' DSCP.
 
-1. The packet's mark is cleared. Its lower six bits stand for the DSCP to be.
-2. For each task in turn: where the packet is in a set of the task's flows, the bits of the task's code are set in it.
-3. The DSCP becomes what the mark says. (nft cannot set single bits of the DSCP, nor take it from the mark; so there is
-   a rule for each value that the codes can make together.)
-4. A packet that is not tagged loses its DSCP, and is counted: inside the network the DSCP is ours.
+1. A packet loses the DSCP that it comes with, and is counted: inside the network the DSCP is ours. In the machine's own
+   network namespace, which others use too, it loses it only where a monitor could take it for a tag.
+2. For each task in turn: where the packet is in a set of the task's flows, the bits of the task's code are set in its
+   DSCP. nft cannot set single bits of it; so a map says for each DSCP that the packet can have by then to which chain
+   to jump, and there is a chain for each DSCP that sets it.
+
+Nothing else of a packet is touched. Its mark (fwmark) in particular is the host's own, for its routes and queues.
 
 Elements of the sets have a timeout, in ms, and expire by themselves. Packets without ports (ICMP, later fragments) are
 found by addresses and protocol in a set of their own. All is in the table `mozart` of the family netdev, which stays
-when the agent ends, so tags in force go on.
+when the agent ends, so tags in force go on. Names there are made of the names of device and task as they are, which
+have no underscore: those of two tasks are never the same.
 """
 
 from __future__ import annotations
 
 import re
 import time
-import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..bus.config import Code, SelectorConfig
 from ..errors import LiveError
 from ..traces.packets import address_text
-from .nftables import Nftables
+from .nftables import Nftables, quoted
 from .tagger import REVERSE_KINDS, WITH_PORTS, Outcome, Tag
 
 TABLE = "netdev mozart"
-BITS = 0x3F
-MOST_VALUES = 63
+ALL_BITS = 0x3F
 FIELDS = {
     "five-tuple": "{ip} saddr . {ip} daddr . meta l4proto . th sport . th dport",
     "portless": "{ip} saddr . {ip} daddr . meta l4proto",
@@ -36,16 +37,31 @@ FIELDS = {
 }
 """What identifies a flow, in nft's words; `portless` is the five-tuple of packets that have no ports."""
 LETTERS = {"five-tuple": "f", "portless": "p", "src+dst": "b", "src": "s", "dst": "d"}
+VERSIONS = {"ip": "4", "ip6": "6"}
 FRAGMENT = {"ip": "ip frag-off & 0x1fff != 0", "ip6": "frag frag-off != 0"}
 NO_PORTS = f"meta l4proto != {{ {', '.join(map(str, WITH_PORTS))} }}"
+UNITS_MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
+"""Of a timeout: nft takes no number of more than eight digits, so a long one is written with several."""
 
 
-def values_of(codes: Sequence[Code]) -> list[int]:
-    """Return every DSCP but 0 that some of the codes make together, when each in turn sets its bits."""
-    found = {0}
-    for code in codes:
-        found |= {value & ~code.mask | code.value for value in found}
-    return sorted(found - {0})
+def with_code(dscp: int, code: Code) -> int:
+    """Return a DSCP in which the bits of a code are set."""
+    return dscp & ~code.mask | code.value
+
+
+def duration(milliseconds: int) -> str:
+    """Write a timeout, of at least a millisecond, as nft reads it: '1d2h3s4ms'."""
+    left, text = max(milliseconds, 1), ""
+    for unit, size in UNITS_MS.items():
+        if left >= size:
+            text += f"{left // size}{unit}"
+            left %= size
+    return text
+
+
+def taken_for_tags(codes: Collection[Code]) -> list[int]:
+    """Return every DSCP that has the bits of one of the codes."""
+    return [dscp for dscp in range(1, ALL_BITS + 1) if any(dscp & code.mask == code.value for code in codes)]
 
 
 class HostTagger:
@@ -53,96 +69,112 @@ class HostTagger:
 
     def __init__(self, device: str, interface: str, netns_pid: int | None) -> None:
         """Open nftables in the host's namespace; raises LiveError where that cannot be."""
-        self.interface, self.netns_pid = interface, netns_pid
+        self.device, self.interface, self.netns_pid = device, interface, netns_pid
         self._nft = Nftables(netns_pid)
-        self._name = re.sub(r"\W", "_", device)
-        self._sets: dict[str, tuple[str, str]] = {}
-        """Name of each set that is ours: (kind, ip or ip6)."""
+        self._there: set[tuple[str, str]] | None = None
+        """(kind, name) of what is ours in the table; None before anybody has looked."""
         self._selectors: list[SelectorConfig] = []
+        self._codes: tuple[Code, ...] = ()
         self._until: dict[Tag, int] = {}
         self._outcomes: list[Outcome] = []
         self._cleaned = 0
+        self.faults = 0
         self._inherits_until_ns = 0
         """Until then elements of an agent before this one may be in the sets."""
 
-    def configure(self, selectors: Sequence[SelectorConfig]) -> None:
-        """Make the sets and the chain for the tasks that tag here, in one transaction; none: take all away.
+    def configure(self, selectors: Sequence[SelectorConfig], codes: Collection[Code] = ()) -> None:
+        """Make the sets and chains for the tasks that tag here, in one transaction; none: take all away.
 
-        Raises LiveError where nftables refuses, with its words.
+        `codes` are those of other tasks in the network. Raises LiveError where nftables refuses, with its words; all is
+        as before then.
         """
-        self._selectors = [s for s in selectors if s.code and (s.tags_forward or s.tags_reverse)]
-        tasks = {s.task for s in self._selectors}
+        wanted = [s for s in selectors if s.code and (s.tags_forward or s.tags_reverse)]
+        known = tuple(dict.fromkeys([*codes, *(s.code for s in wanted if s.code)]))
+        if self._there is None:
+            said = self._try(f"list table {TABLE}")
+            self._there = self._ours(said)
+            if "elements" in said and wanted:
+                self._inherits_until_ns = time.time_ns() + round(max(s.hold_s for s in wanted) * 1e9)
+        self._set_up(wanted, known)
+        self._selectors, self._codes = wanted, known
+        tasks = {s.task for s in wanted}
         self._until = {tag: until for tag, until in self._until.items() if tag.task in tasks}
-        if not self._sets and self._selectors and "elements" in self._try(f"list table {TABLE}"):
-            self._inherits_until_ns = time.time_ns() + round(max(s.hold_s for s in self._selectors) * 1e9)
-        self._set_up()
 
-    def _set_up(self) -> None:
-        before, self._sets = self._sets, self._wanted()
+    def _ours(self, listing: str) -> set[tuple[str, str]]:
+        """Return (kind, name) of what is this device's in the text of a table."""
+        found = re.findall(r"^\s+(chain|set|counter) (\S+)", listing, re.MULTILINE)
+        return {(kind, name) for kind, name in found if name.split("_")[1:2] == [self.device]}
+
+    def _set_up(self, selectors: Sequence[SelectorConfig], codes: Collection[Code]) -> None:
+        """Make what the tasks need and delete what they do not; raises LiveError, nothing done, where nft refuses."""
+        before = self._there or set()
+        sets = {self._set(s.task, kind, ip): (kind, ip) for s in selectors for kind in _kinds(s) for ip in VERSIONS}
+        rules, values = self._rules(selectors, codes) if selectors else ([], [])
+        chains = [self._to(value) for value in values]
+        wanted: set[tuple[str, str]] = set()
         lines = [f"add table {TABLE}"]
-        if self._selectors:
-            hook = f'{{ type filter hook egress device "{self.interface}" priority 0; }}'
+        if selectors:
+            wanted |= {("chain", self._chain), ("counter", self._counter)}
+            wanted |= {("chain", name) for name in chains} | {("set", name) for name in sets}
+            hook = f"{{ type filter hook egress device {quoted(self.interface)} priority 0; }}"
             lines += [f"add chain {TABLE} {self._chain} {hook}", f"add counter {TABLE} {self._counter}"]
-            for name, (kind, ip) in self._sets.items():
+            lines += [f"add chain {TABLE} {name}" for name in chains]
+            for name, (kind, ip) in sets.items():
                 lines.append(f"add set {TABLE} {name} {{ typeof {FIELDS[kind].format(ip=ip)}; flags timeout; }}")
-            lines.append(f"flush chain {TABLE} {self._chain}")
-            lines += [f"add rule {TABLE} {self._chain} {rule}" for rule in self._rules()]
-        elif before:
-            lines += [f"delete chain {TABLE} {self._chain}", f"delete counter {TABLE} {self._counter}"]
-        lines += [f"delete set {TABLE} {name}" for name in before if name not in self._sets]
-        if self._selectors or before:
+        lines += [f"flush chain {TABLE} {name}" for kind, name in sorted(wanted | before) if kind == "chain"]
+        lines += [f"add rule {TABLE} {rule}" for rule in rules]
+        lines += [f"delete {kind} {TABLE} {name}" for kind, name in sorted(before - wanted)]
+        if wanted or before:
             self._nft.run("\n".join(lines))
-        if before and not self._selectors:
+            self._there = wanted
+        if before and not wanted:
             self._remove_empty_table()
 
     @property
     def _chain(self) -> str:
-        return f"tag_{self._name}"
+        return f"tag_{self.device}"
 
     @property
     def _counter(self) -> str:
-        return f"cleaned_{self._name}"
+        return f"cleaned_{self.device}"
 
-    def _wanted(self) -> dict[str, tuple[str, str]]:
-        """Return the sets that the tasks need."""
-        wanted = {}
-        for selector in self._selectors:
-            for kind in self._kinds(selector):
-                for ip in ("ip", "ip6"):
-                    wanted[self._set(selector.task, kind, ip)] = (kind, ip)
-        return wanted
-
-    @staticmethod
-    def _kinds(selector: SelectorConfig) -> list[str]:
-        kinds = {selector.key} if selector.tags_forward else set()
-        if selector.tags_reverse:
-            kinds.add(REVERSE_KINDS[selector.key])
-        return sorted(kinds | {"portless"} if "five-tuple" in kinds else kinds)
+    def _to(self, value: int) -> str:
+        """Name the chain that sets a DSCP."""
+        return f"to_{self.device}_{value}"
 
     def _set(self, task: str, kind: str, ip: str) -> str:
-        """Name a set so that it is found again after a restart."""
-        return f"{self._name}_{zlib.crc32(task.encode()):08x}_{LETTERS[kind]}{'4' if ip == 'ip' else '6'}"
+        """Name a set so that it is found again after a restart, and no other has the name."""
+        return f"{LETTERS[kind]}{VERSIONS[ip]}_{self.device}_{task}"
 
-    def _rules(self) -> list[str]:
-        """Return the rules of the chain, by the numbers above."""
-        rules = ["meta mark set 0"]  # 1
-        for selector in self._selectors:  # 2
+    def _rules(self, selectors: Sequence[SelectorConfig], codes: Collection[Code]) -> tuple[list[str], list[int]]:
+        """Return the rules, each behind the name of its chain, by the numbers above; and the DSCPs that they set."""
+        cleared = taken_for_tags(codes) if self.netns_pid is None else range(1, ALL_BITS + 1)
+        words = f"{{ {', '.join(map(str, cleared))} }}" if self.netns_pid is None else "!= 0"
+        rules = [
+            f"{self._chain} {ip} dscp {words} counter name {self._counter} {ip} dscp set 0" for ip in VERSIONS
+        ]  # 1
+        possible, values = set(range(ALL_BITS + 1)) - set(cleared), set[int]()
+        for selector in selectors:  # 2
             assert selector.code is not None
-            keep, value = ~selector.code.mask & BITS, selector.code.value
-            marks = f"meta mark set meta mark & {keep:#x} | {value:#x}" if keep else f"meta mark set {value:#x}"
-            for kind in self._kinds(selector):
-                for ip in ("ip", "ip6"):
-                    found = f"{FIELDS[kind].format(ip=ip)} @{self._set(selector.task, kind, ip)} {marks}"
-                    if kind == "portless":
-                        rules += [f"{FRAGMENT[ip]} {found}", f"{NO_PORTS} {found}"]
-                    else:
-                        rules.append(found)
-        for ip in ("ip", "ip6"):  # 4
-            rules.append(f"meta mark 0 {ip} dscp != 0 counter name {self._counter} {ip} dscp set 0")
-        rules.append("meta mark 0 accept")
-        for value in values_of([s.code for s in self._selectors if s.code]):  # 3
-            rules += [f"meta mark {value:#x} {ip} dscp set {value:#x}" for ip in ("ip", "ip6")]
-        return rules
+            after = {before: with_code(before, selector.code) for before in sorted(possible)}
+            for kind in _kinds(selector):
+                for ip in VERSIONS:
+                    found = (
+                        f"{FIELDS[kind].format(ip=ip)} @{self._set(selector.task, kind, ip)} {self._jump(ip, after)}"
+                    )
+                    for which in (FRAGMENT[ip], NO_PORTS) if kind == "portless" else ("",):
+                        rules.append(f"{self._chain} {which} {found}")
+            possible |= set(after.values())
+            values |= set(after.values())
+        rules += [f"{self._to(value)} {ip} dscp set {value}" for value in sorted(values) for ip in VERSIONS]
+        return rules, sorted(values)
+
+    def _jump(self, ip: str, after: dict[int, int]) -> str:
+        """Return the statement that jumps where the DSCP is set that each one becomes."""
+        if len(set(after.values())) == 1:
+            return f"jump {self._to(next(iter(after.values())))}"
+        jumps = (f"{dscp} : jump {self._to(value)}" for dscp, value in after.items() if dscp != value)
+        return f"{ip} dscp vmap {{ {', '.join(jumps)} }}"
 
     def put(self, tags: Sequence[tuple[Tag, int]], now_ns: int) -> None:
         """Add the elements of tags, with what is left of their time; all in one transaction, else one by one."""
@@ -174,7 +206,7 @@ class HostTagger:
         A new element is only added: the kernel answers a deletion after milliseconds, in which nobody else is tagged.
         """
         name, fields = self._set_of(tag), self._fields(tag)
-        timed = f"{TABLE} {name} {{ {fields} timeout {max((until_ns - now_ns) // 1_000_000, 1)}ms }}"
+        timed = f"{TABLE} {name} {{ {fields} timeout {duration((until_ns - now_ns) // 1_000_000)} }}"
         if not again:
             return f"add element {timed}"
         return f"add element {timed}\ndelete element {TABLE} {name} {{ {fields} }}\nadd element {timed}"
@@ -223,11 +255,12 @@ class HostTagger:
         self._nft.close()
         self._nft = Nftables(self.netns_pid)
         self._try(f"delete chain {TABLE} {self._chain}")
-        self._set_up()
+        self._there = self._ours(self._try(f"list table {TABLE}"))
+        self._set_up(self._selectors, self._codes)
         self.put([(tag, until) for tag, until in self._until.items() if until > now_ns], now_ns)
 
     def cleaned(self) -> int:
-        """Return the number of packets whose DSCP was cleared since the last call."""
+        """Return the number of packets that have lost a DSCP of their own since the last call."""
         if not self._selectors:
             return 0
         try:
@@ -248,8 +281,10 @@ class HostTagger:
         if remove:
             try:
                 self.configure([])
-            except LiveError:
-                self._try(f"delete table {TABLE}")
+            except LiveError:  # one by one, the chain first: its rules name the others
+                for kind, name in sorted(self._there or (), key=lambda each: each[1] != self._chain):
+                    self._try(f"flush chain {TABLE} {name}" if kind == "chain" else "")
+                    self._try(f"delete {kind} {TABLE} {name}")
         self._nft.close()
 
     def _remove_empty_table(self) -> None:
@@ -264,3 +299,11 @@ class HostTagger:
             return self._nft.run(commands)
         except LiveError:
             return ""
+
+
+def _kinds(selector: SelectorConfig) -> list[str]:
+    """Return the kinds of flows that a task's sets hold."""
+    kinds = {selector.key} if selector.tags_forward else set()
+    if selector.tags_reverse:
+        kinds.add(REVERSE_KINDS[selector.key])
+    return sorted(kinds | {"portless"} if "five-tuple" in kinds else kinds)

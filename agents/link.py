@@ -33,11 +33,17 @@ class Link(Protocol):
     def malformed(self) -> int:
         """Return the number of messages that could not be used, so far."""
 
+    def losses(self) -> Mapping[str, int]:
+        """Return what was lost or went wrong on the way out, so far, by names of counters.py."""
+
+    def faults(self) -> list[str]:
+        """Say what is wrong with the way out, now."""
+
     def last_report(self) -> tuple[int, int]:
         """Return sequence number and end (ns) of the last report that an agent of the device made; (-1, 0): none."""
 
     def report(self, header: Mapping[str, Any], columns: Mapping[str, NDArray[Any]]) -> None:
-        """Send the report of an epoch; it is on disk until the broker has it."""
+        """Send the report of an epoch; it is kept until the broker has it, on disk where that takes it."""
 
     def notify(self, notice: Notice) -> None:
         """Send an explicit message."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..bus.config import DeviceConfig, MonitorConfig, SelectorConfig
+from ..errors import BusError, SpecError
 from ..traces.keys import FlowHash
 from .monitoring import Monitoring
 from .pairs import Pairs
@@ -18,6 +21,7 @@ TABLE = ("measure", "key", "memory_entries", "parameters")
 TABLE_OF_DEVICE = ("mode", "probability", "early_removal_bytes", "preserve_bytes")
 KEYS_OF_DEVICE = ("flow_secret",)
 """What decides whether the state that was kept under one configuration serves another; the rest may change."""
+Made = TypeVar("Made")
 LAST_BIT = 63
 """The bit that all further selectors share, where a device has more than there are bits."""
 
@@ -41,12 +45,12 @@ class Modules:
         for s in config.selectors:
             kept = self.selectors.get(s.task)
             goes_on = kept is not None and same_keys and _same(kept.config, s, DETECTION)
-            selectors[s.task] = kept if kept is not None and goes_on else Selecting(s, pairs, flow_hash)
+            selectors[s.task] = kept if kept is not None and goes_on else _made(Selecting, s, pairs, flow_hash)
         same_device = same_keys and before is not None and _same(before, config, TABLE_OF_DEVICE)
         for m in config.monitors:
             old = self.monitors.get(m.task)
             goes_on = old is not None and same_device and _same(old.config, m, TABLE)
-            monitors[m.task] = old if old is not None and goes_on else Monitoring(m, config, pairs)
+            monitors[m.task] = old if old is not None and goes_on else _made(Monitoring, m, config, pairs)
         return Modules(selectors, monitors)
 
     def route(self, config: DeviceConfig, pairs: Pairs) -> None:
@@ -81,3 +85,11 @@ def _same(
     names: tuple[str, ...],
 ) -> bool:  # fmt: skip
     return all(getattr(a, name) == getattr(b, name) for name in names)
+
+
+def _made(kind: Callable[..., Made], config: SelectorConfig | MonitorConfig, *more: Any) -> Made:
+    """Make a module; raises BusError, naming the task, for whatever its plug-in does not take."""
+    try:
+        return kind(config, *more)
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, SpecError) as error:
+        raise BusError(f"task {config.task}: {error}") from None

@@ -25,6 +25,7 @@ from ..monitors.table_kernels import HINT, SELECT
 from ..traces.keys import KEY_KINDS
 from . import pair_kernels as pk
 from .pairs import Pairs
+from .parameters import parameters_of
 
 COUNTERS = ("refused_samples", "selected_collisions", "evictions", "moves", "selected_flows")
 """What a table counts, in the order of monitors/table_kernels.py."""
@@ -42,7 +43,8 @@ class Monitoring:
             if name not in known:
                 raise BusError(f"task {config.task} at {device.device}: no {what} {name!r}; see {', '.join(known)}")
         mode = MODES[device.mode]
-        measure = MEASURES[config.measure](**config.parameters)
+        kind = MEASURES[config.measure]
+        measure = kind(**parameters_of(config.task, config.measure, kind.parameters, config.parameters))
         self.counts = measure.counts
         self.table = Table(
             mode, config.memory_entries, mode.probability(device.probability), measure,

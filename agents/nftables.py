@@ -33,6 +33,16 @@ def _library() -> Any:
     return library
 
 
+def quoted(name: str) -> str:
+    """Return a name as nft's commands have it between quotes; raises LiveError for one that they cannot have.
+
+    nft knows no escape: a quote within a name would end it, and what follows would be commands.
+    """
+    if not name or not name.isprintable() or not set(name).isdisjoint('"\\'):
+        raise LiveError(f"nftables can have no name {name!r}: rename it, with letters, digits, '.', '_' and '-' only")
+    return f'"{name}"'
+
+
 class Nftables:
     """The nftables of one network namespace."""
 

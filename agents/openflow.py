@@ -6,6 +6,7 @@ sets bits of the type of service is Open vSwitch's NXAST_REG_LOAD).
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,8 @@ PORTS = {6: (13, 14), 17: (15, 16), 132: (17, 18)}
 
 GOTO_TABLE, APPLY_ACTIONS = 1, 4
 NICIRA, REG_LOAD, IP_TOS = 0x00002320, 7, 5 << 9 | 1
-SEND_TIMEOUT_S = 1
+MOST_UNSENT = 8 << 20
+"""Bytes that wait for a switch that does not read; with more than some 40,000 rules it counts as lost."""
 DSCP_SHIFT = 2
 """Where the DSCP begins in the type of service."""
 
@@ -42,7 +44,9 @@ class Message:
     body: bytes
 
     def error_text(self) -> str:
-        """Say which error it is."""
+        """Say which error it is; one that is too short to say so is an error all the same."""
+        if len(self.body) < 4:
+            return f"OpenFlow error of {len(self.body)} bytes, which says no type"
         kind, code = struct.unpack_from(">HH", self.body)
         return f"OpenFlow error type {kind} code {code}"
 
@@ -120,38 +124,57 @@ def split(data: bytes) -> tuple[list[Message], bytes]:
 
 
 class Connection:
-    """A connection to a switch's management socket, from hello on; reading never waits."""
+    """A connection to a switch's management socket, from hello on; neither reading nor sending ever waits."""
 
     def __init__(self, path: str) -> None:
         """Connect and say hello; raises LiveError where nobody answers there."""
         self.path = path
         self._rest = b""
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        # the kernel's time-out, for sending alone: with Python's own, reading what has not come would wait as well
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_TIMEOUT_S, 0))
+        self._unsent = bytearray()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         try:
             self._socket.connect(path)
-            self._socket.sendall(message(HELLO, 0))
-        except OSError as error:
+        except (OSError, ValueError) as error:  # BlockingIOError, too: it has too many who want to connect
             self._socket.close()
-            raise LiveError(f"no switch at {path}: {error.strerror or error}; does ovs-vswitchd run?") from None
+            why = getattr(error, "strerror", None) or error
+            raise LiveError(f"no switch at {path}: {why}; does ovs-vswitchd run?") from None
+        self.send([message(HELLO, 0)])
 
     def fileno(self) -> int:
         """Return the descriptor to poll."""
         return self._socket.fileno()
 
+    @property
+    def unsent(self) -> int:
+        """Number of bytes that the switch has not taken yet."""
+        return len(self._unsent)
+
     def send(self, messages: Sequence[bytes]) -> None:
-        """Send messages; raises LiveError where the connection is lost."""
+        """Send messages as far as the switch takes them; the rest goes with the next call of `send` or `receive`.
+
+        Raises LiveError where the connection is lost, or more than `MOST_UNSENT` bytes wait.
+        """
+        self._unsent += b"".join(messages)
         try:
-            self._socket.sendall(b"".join(messages))
+            while self._unsent:
+                del self._unsent[: self._socket.send(self._unsent, socket.MSG_NOSIGNAL)]
+        except BlockingIOError:
+            if len(self._unsent) > MOST_UNSENT:
+                raise LiveError(
+                    f"connection to {self.path} given up: the switch does not read what it is sent"
+                ) from None
         except OSError as error:
             raise LiveError(f"connection to {self.path} lost: {error.strerror or error}") from None
 
     def receive(self) -> Iterator[Message]:
-        """Return what has come so far, having answered echo requests; raises LiveError at the connection's end."""
+        """Return what has come so far, having answered echo requests; raises LiveError at the connection's end.
+
+        Raises LiveError, too, for what is no message: where the next one begins is not known then.
+        """
+        self.send(())
         while True:
             try:
-                data = self._socket.recv(1 << 16, socket.MSG_DONTWAIT)
+                data = self._socket.recv(1 << 16)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -164,6 +187,12 @@ class Connection:
                     self.send([message(ECHO_REPLY, each.xid, each.body)])
                 else:
                     yield each
+
+    def wait(self, within_s: float) -> None:
+        """Wait until the switch has said something, or takes what it has not taken yet."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN | (select.POLLOUT if self._unsent else 0))
+        poll.poll(within_s * 1000)
 
     def close(self) -> None:
         """End the connection."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import flat, lean_kernel
+from ..kernels import flat, lean_kernel, load_acquire, store_release
 from ..traces.bytes_kernels import little32
 from ..traces.header_kernels import ETHERNET, byte_at, decode_packet
 
@@ -32,13 +32,16 @@ def walk_blocks(
     A block whose packets are all taken goes back to the kernel. `words` is `data` as blocks of 32-bit words. `outgoing`
     is set where the device sent the packet. Times never fall: a packet that is earlier than one before it (two
     processors fill one ring) takes that one's time.
+
+    The kernel writes a block's packets, then its status; it may write the block again when we have written its status.
+    So the status is read before the packets (acquire) and written after them (release), on ARM too.
     """
     src, dst = flat(src), flat(dst)
     rows = len(time_ns)
     block, at, left, latest_ns = cursor[BLOCK], cursor[AT], cursor[LEFT], cursor[LATEST_NS]
     while row < rows:
         if left < 0:
-            if words[block, STATUS] & OURS == 0:
+            if load_acquire(words, block * words.shape[1] + STATUS) & OURS == 0:
                 break
             left = np.int64(words[block, PACKETS])
             at = block * block_bytes + np.int64(words[block, FIRST])
@@ -55,7 +58,7 @@ def walk_blocks(
             at += little32(data, at + NEXT)
             left -= 1
         if left == 0:
-            words[block, STATUS] = KERNELS
+            store_release(words, block * words.shape[1] + STATUS, KERNELS)
             block = (block + 1) % len(words)
             left = -1
     cursor[BLOCK], cursor[AT], cursor[LEFT], cursor[LATEST_NS] = block, at, left, latest_ns

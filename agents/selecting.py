@@ -30,6 +30,7 @@ from ..traces.keys import KEY_KINDS, FlowHash
 from ..traces.packets import PacketBatch
 from .epochs import NEVER_NS
 from .pairs import Pairs
+from .parameters import parameters_of
 from .tagger import Outcome, Tag, tag_of
 
 HERE = 0
@@ -91,10 +92,9 @@ class Selecting:
         if config.event not in EVENTS or config.key not in KEY_KINDS:
             known = f"there are {', '.join(EVENTS)}, and {', '.join(KEY_KINDS)}"
             raise BusError(f"task {config.task}: no event {config.event!r} with the key {config.key!r}; {known}")
-        try:
-            self.selector = EVENTS[config.event](1, config.memory_entries, **config.parameters)
-        except TypeError as error:
-            raise BusError(f"task {config.task}: {error}") from None
+        kind = EVENTS[config.event]
+        parameters = parameters_of(config.task, config.event, kind.parameters, config.parameters)
+        self.selector = kind(1, config.memory_entries, **parameters)
         self._flow_hash = flow_hash
         self._selections = Selections(config.hold_s, (config.detection_delay_ms,), forgets=True)
         self._delay_ns = int(self._selections.delays_ns[0])

@@ -6,11 +6,11 @@ agent that died. Switches and hosts have a tagger each: `switch_tagger.py`, `hos
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..bus.config import SelectorConfig
+from ..bus.config import Code, SelectorConfig
 from ..traces.header_kernels import SCTP, TCP, UDP
 from ..traces.packets import PacketBatch
 
@@ -73,10 +73,17 @@ class Outcome:
 
 
 class Tagger(Protocol):
-    """Puts tags in force on one device. Nothing here raises for what the device refuses: outcomes say it."""
+    """Puts tags in force on one device. But for `configure` and `restore`, nothing here raises for what the device
+    refuses: outcomes say it."""
 
-    def configure(self, selectors: Sequence[SelectorConfig]) -> None:
-        """Be ready for the tags of these tasks; forget those of others. Tags in force stay."""
+    faults: int
+    """Connections to the device that were lost, and messages of it that could not be understood."""
+
+    def configure(self, selectors: Sequence[SelectorConfig], codes: Collection[Code] = ()) -> None:
+        """Be ready for the tags of these tasks; forget those of others. Tags in force stay.
+
+        `codes` are all codes of the network. Raises LiveError, and stays as it was, where the device refuses.
+        """
 
     def put(self, tags: Sequence[tuple[Tag, int]], now_ns: int) -> None:
         """Put tags in force until a time each, or move the time of those that are."""
@@ -97,7 +104,7 @@ class Tagger(Protocol):
         """Put again all that should be in force, after the interface was gone."""
 
     def cleaned(self) -> int:
-        """Return the number of untagged packets whose DSCP was set to 0 since the last call."""
+        """Return the number of packets that have lost a DSCP of their own since the last call."""
 
     def fileno(self) -> int:
         """Return the descriptor whose input is for `poll`, or -1."""

@@ -6,6 +6,7 @@ one process at a time.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
@@ -42,15 +43,23 @@ class Spool:
         return self._next
 
     def put(self, topic: str, payload: bytes) -> int:
-        """Write a message down and return its number; it is on disk when this returns."""
+        """Write a message down and return its number; it is on disk when this returns.
+
+        Raises OSError where the disk does not take it; nothing of it is there then.
+        """
         number = self._next
-        self._next += 1
         draft = self.folder / f".{number}.draft"
-        with draft.open("wb") as file:
-            file.write(topic.encode() + b"\n" + payload)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._path(number))
+        try:
+            with draft.open("wb") as file:
+                file.write(topic.encode() + b"\n" + payload)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self._path(number))
+        except OSError:
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise
+        self._next += 1
         os.fsync(self._descriptor)
         return number
 

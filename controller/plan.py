@@ -197,7 +197,7 @@ def _configs(
         mode=mode, probability=MODES[mode].probability(sampling.probability), seed=spec.seed, map=spec.traffic.map,
         hosts=topology.hosts, early_removal_bytes=sampling.early_removal_bytes, preserve_bytes=sampling.preserve_bytes,
         prefixes=dict(spec.traffic.prefixes), end_ns=end_ns, observations=observations,
-        flow_secret=flow_secret,
+        flow_secret=flow_secret, codes=tuple(dict.fromkeys(codes.values())),
     )  # fmt: skip
     configs = {device: dataclasses.replace(empty, device=device) for device in topology.devices}
     for each in tasks:

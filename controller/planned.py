@@ -116,7 +116,7 @@ class Plan:
         """Read what `to_json` wrote; raises LiveError for anything else."""
         try:
             given = json.loads(text)
-            given["devices"] = {d: DeviceConfig.from_json(json.dumps(c)) for d, c in given["devices"].items()}
+            given["devices"] = {d: DeviceConfig.from_dict(c) for d, c in given["devices"].items()}
             given["codes"] = {task: Code(**code) for task, code in given["codes"].items()}
             given["switches"] = {
                 switch: {pair: _crossing(each) for pair, each in pairs.items()}

@@ -17,13 +17,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..bus.config import TAG_TABLES
 from ..errors import LiveError
 from ..topologies.addresses import host_mac
 from .planned import Crossing, Plan
 
 SITE, MEASURE, FORWARD = 0, 100, 101
-TAG_TABLES = 16
-"""At most so many tasks tag at one switch."""
 
 COOKIE_SHIFT = 48
 COOKIE_PREFIX = 0x6D7A

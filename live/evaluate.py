@@ -59,6 +59,11 @@ from .selected import Lasting, Selection, selections_of
 SENT_FILE = "sent.pcap"
 LOST = ("kernel_drops", "ring_losses", "interface_losses", "cut_off", "malformed")
 """Counters of packets that a device did not measure."""
+FAULTS = (
+    "tagger_faults", "module_faults", "device_faults", "observations_lost", "disk_faults", "reports_lost",
+    "messages_lost",
+)  # fmt: skip
+"""Counters of what went wrong at a device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +321,7 @@ class Evaluator:
         return any(selector.code is not None for config in told for selector in config.selectors)
 
     def _drops(self) -> dict[str, dict[str, int]]:
-        names = (*LOST, "late_selections", "refused_selections", "messages_malformed", "messages_late")
+        names = (*LOST, *FAULTS, "late_selections", "refused_selections", "messages_malformed", "messages_late")
         sums = {
             device: {name: sum(r.header["counters"].get(name, 0) for r in reports) for name in names}
             for device, reports in self.reports.items()

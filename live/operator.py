@@ -95,14 +95,27 @@ class Operator:
             return [
                 device
                 for device in devices
-                if said.get(device, {}).get("state") != "running" or said[device].get("revision", -1) < revision
+                if said.get(device, {}).get("state") != "running" or (said[device].get("revision") or -1) < revision
             ]
 
+        def refused() -> str:
+            found = [
+                f"{device}: {said['refused']}"
+                for device, said in dict(self.status).items()
+                if said.get("refused") and (said.get("refused_revision") or -1) >= revision
+            ]
+            return "; ".join(found)
+
+        def going_on() -> object:
+            if text := refused():
+                raise LiveError(f"agents refuse revision {revision} of the plan: {text}")
+            return alive() if alive else None
+
         try:
-            until(lambda: not behind(), "the agents", deadline_s, alive)
+            until(lambda: not behind(), "the agents", deadline_s, going_on)
         except LiveError:
             late = behind()
-            if not late:
+            if not late or refused():
                 raise
             raise LiveError(
                 f"after {deadline_s:g} s without revision {revision} of the plan: the agents of {', '.join(late)}"

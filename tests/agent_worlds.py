@@ -222,6 +222,8 @@ class MemoryLink:
     notices: list[Notice] = field(default_factory=list)
     said: list[dict[str, Any]] = field(default_factory=list)
     states: list[dict[str, Any]] = field(default_factory=list)
+    lost: dict[str, int] = field(default_factory=dict)
+    troubles: list[str] = field(default_factory=list)
 
     def heard(self) -> list[DeviceConfig | Told]:
         found, self.incoming = self.incoming, []
@@ -230,11 +232,18 @@ class MemoryLink:
     def malformed(self) -> int:
         return self.unusable
 
+    def losses(self) -> Mapping[str, int]:
+        return self.lost
+
+    def faults(self) -> list[str]:
+        return self.troubles
+
     def last_report(self) -> tuple[int, int]:
         return self.last
 
     def report(self, header: Mapping[str, Any], columns: Mapping[str, NDArray[Any]]) -> None:
         self.reports.append((dict(header), dict(columns)))
+        self.last = header["sequence"], header["end_ns"]
 
     def notify(self, notice: Notice) -> None:
         self.notices.append(notice)

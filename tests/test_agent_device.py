@@ -497,6 +497,19 @@ def test_the_file_of_devices_is_checked(tmp_path: Path) -> None:
         ('[{"device": "s1", "kind": "switch", "interface": "s1-mon"}]', "needs 'management'"),
         ('[{"device": "x", "kind": "router", "interface": "x"}]', "a switch or a host, not 'router'"),
         ('[{"device": "h1", "kind": "host", "interface": "x", "colour": 1}]', "no such keys: colour"),
+        ('[{"device": "h1", "kind": "host", "interface": "a\\" drop; b"}]', "interface .* is no name"),
+        ('[{"device": "h1", "kind": "host", "interface": "-x"}]', "interface '-x' is no name"),
+        ('[{"device": "h1", "kind": "host", "interface": 3}]', "interface 3 is no name"),
+        ('[{"device": "../h1", "kind": "host", "interface": "x"}]', "device '../h1' is no name"),
+        ('[{"device": "h1/+", "kind": "host", "interface": "x"}]', "device 'h1/[+]' is no name"),
+        ('[{"device": "h1", "kind": "host", "interface": "x", "netns_pid": "1/../2"}]', "netns_pid must be a whole"),
+        ('[{"device": "h1", "kind": "host", "interface": "x", "netns_pid": true}]', "netns_pid must be a whole"),
+        ('[{"device": "h1", "kind": "host", "interface": "x", "blocks": 1e9}]', "blocks must be a whole number from 1"),
+        ('[{"device": "s1", "kind": "switch", "interface": "x", "management": "/a\\u0000b"}]', "no path of a socket"),
+        ('[{"device": "s1", "kind": "switch", "interface": "x", "management": "a", "bridge": "--x"}]', "bridge '--x'"),
+        ('[{"device": "h1", "kind": "host", "interface": "x"}, {"device": "h1", "kind": "host", "interface": "y"}]',
+         "names h1 more than once"),
+        ("[" * 100_000, "not a list"), ('{"device": "h1"}', "must be a JSON list"),
     ):  # fmt: skip
         path.write_text(text)
         with pytest.raises(LiveError, match=what):

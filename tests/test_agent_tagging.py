@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import struct
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 
 import numpy as np
 import pytest
-from mozart.agents.host_tagger import HostTagger, values_of
+from mozart.agents.host_tagger import HostTagger, duration, taken_for_tags
+from mozart.agents.netns import network_of
 from mozart.agents.nftables import Nftables
 from mozart.agents.ring import Ring
 from mozart.agents.switch_tagger import SwitchTagger
@@ -294,7 +296,7 @@ def test_untagged_packets_lose_their_dscp_and_are_counted():
         w.put("t", "five-tuple", ipv4(last=2))
         before = w.tagger.cleaned()
         assert w.dscps(ipv4(dscp=10), ipv6(dscp=12), ipv4(last=3), ipv4(last=2, dscp=46)) == [0, 0, 0, 1]
-        assert w.tagger.cleaned() - before == 2 and w.tagger.cleaned() == 0
+        assert w.tagger.cleaned() - before == 3 and w.tagger.cleaned() == 0
         w.tagger.configure([])
         assert w.dscps(ipv4(dscp=10)) == [10]
 
@@ -385,10 +387,103 @@ def test_rules_follow_when_a_task_comes_or_goes():
         tagger.close(remove=True)
 
 
-def test_the_values_that_codes_make_together():
-    assert values_of([Code(1, 1), Code(2, 2), Code(4, 4)]) == [1, 2, 3, 4, 5, 6, 7]
-    assert values_of([Code(9, 63), Code(18, 63)]) == [9, 18]
-    assert values_of([]) == []
+def test_dscps_that_could_be_taken_for_tags():
+    assert taken_for_tags([Code(9, 63), Code(18, 63)]) == [9, 18]
+    assert taken_for_tags([Code(1, 1)]) == list(range(1, 64, 2)) and taken_for_tags([]) == []
+
+
+def test_a_timeout_is_written_in_numbers_that_nft_takes():
+    assert [duration(ms) for ms in (0, 1, 1000, 61_001, 86_400_000)] == ["1ms", "1ms", "1s", "1m1s1ms", "1d"]
+    assert duration(10**12) == "11574d1h46m40s"
+
+
+@needs_nft
+def test_two_tasks_whose_names_have_one_crc32_share_no_tag():
+    one, other = "plumless", "buckeroo"
+    assert zlib.crc32(one.encode()) == zlib.crc32(other.encode())
+    with host() as w:
+        w.tagger.configure([selector(one, code=Code(1, 1)), selector(other, code=Code(2, 2))])
+        w.put(one, "five-tuple", ipv4())
+        w.put(other, "five-tuple", ipv4(last=2))
+        assert w.dscps(ipv4(), ipv4(last=2)) == [1, 2]
+
+
+@needs_nft
+def test_a_hold_of_thirty_years_is_put():
+    with host() as w:
+        w.tagger.configure([selector("t", hold_s=1e9)])
+        w.put("t", "five-tuple", ipv4(), seconds=10**9)
+        assert w.dscps(ipv4()) == [1]
+
+
+@needs_nft
+def test_the_marks_of_other_programs_stay():
+    with host() as w, ExitStack() as undo:
+        nft = undo.enter_context(closing(Nftables(w.source.pid)))
+        # before our chain one that marks, behind it one that counts
+        for name, priority in (("before", -10), ("after", 10)):
+            hook = f'{{ type filter hook egress device "{w.source.interface}" priority {priority}; }}'
+            nft.run(f"add table netdev vpn\nadd chain netdev vpn {name} {hook}")
+        nft.run("add rule netdev vpn before meta mark set 0xca6c")
+        nft.run("add counter netdev vpn kept\nadd rule netdev vpn after meta mark 0xca6c counter name kept")
+        w.tagger.configure([selector("a", code=Code(1, 1)), selector("b", code=Code(4, 4))])
+        w.put("a", "five-tuple", ipv4())
+        w.put("b", "five-tuple", ipv4())
+        assert w.dscps(ipv4(), ipv4(last=2), ipv4(last=3, dscp=10)) == [5, 0, 0]
+        assert "packets 5 " in nft.run("list counter netdev vpn kept")  # two of them by `put`
+
+
+@needs_nft
+def test_in_the_namespace_of_the_machine_a_dscp_stays_that_is_no_tag():
+    with veth_pair() as (a, b), closing(Ring(b.interface, b.pid)) as seen, network_of(a.pid):
+        tagger = HostTagger("h1", a.interface, None)  # where this thread is now is its own namespace
+        w = World(a, seen, tagger)
+        tagger.configure([selector("t", code=Code(1, 1))], [Code(1, 1), Code(4, 4)])
+        w.put("t", "five-tuple", ipv4(last=2))
+        frames = [ipv4(dscp=46), ipv4(dscp=10), ipv6(dscp=8), ipv4(last=2, dscp=48), ipv4(last=2), ipv4(dscp=3)]
+        assert w.dscps(*frames) == [0, 10, 8, 49, 1, 0]  # 46 and 3 have the bits of a tag
+        assert tagger.cleaned() == 2
+        tagger.close(remove=True)
+
+
+@needs_nft
+def test_what_an_earlier_agent_left_goes_where_no_task_needs_it():
+    with veth_pair() as (a, _):
+        first = HostTagger("h1", a.interface, a.pid)
+        first.configure([selector("old"), selector("kept", code=Code(2, 2))])
+        first.close(remove=False)
+        with closing(Nftables(a.pid)) as nft:
+            nft.run("add set netdev mozart f4_h2_other { type ipv4_addr; }")
+            second = HostTagger("h1", a.interface, a.pid)
+            second.configure([selector("kept", code=Code(2, 2))])
+            said = nft.run("list table netdev mozart")
+            assert "_kept" in said and "_old" not in said and "to_h1_2 " in said and "to_h1_1 " not in said
+            second.close(remove=True)
+            said = nft.run("list table netdev mozart")
+            assert "f4_h2_other" in said and "h1" not in said
+
+
+@needs_nft
+def test_what_nftables_refuses_of_a_configuration_leaves_the_one_before():
+    with host() as w:
+        w.tagger.configure([selector("t")])
+        w.put("t", "five-tuple", ipv4())
+        with pytest.raises(LiveError, match="nftables refuses"):
+            w.tagger.configure([selector("t"), selector("{", code=Code(2, 2))])
+        assert w.dscps(ipv4()) == [1]
+        w.put("t", "five-tuple", ipv4(last=2))
+        assert w.dscps(ipv4(last=2)) == [1]
+
+
+@needs_nft
+@pytest.mark.parametrize("name", ['x" priority 0; }\nadd table netdev evil', 'a"b', "a\\b", "a\nb", ""])
+def test_a_name_that_would_end_its_quotes_is_refused(name: str) -> None:
+    with closing(Nftables()) as nft:
+        tagger = HostTagger("h1", name, None)
+        with pytest.raises(LiveError, match="nftables can have no name"):
+            tagger.configure([selector("t")])
+        assert "evil" not in nft.run("list tables")
+        tagger.close(remove=True)
 
 
 def test_a_switch_that_is_not_there_is_tried_again_and_nothing_is_raised():

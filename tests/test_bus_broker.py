@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mozart.bus import client as client_module
 from mozart.bus import topics
 from mozart.bus.access import BrokerAccess
 from mozart.bus.client import BusClient
@@ -158,7 +159,7 @@ def test_last_will_speaks_for_who_vanishes_but_not_for_who_leaves(
 
 
 def test_handlers_that_fail_are_counted_and_the_connection_lives(
-    connect: Callable[..., BusClient], capsys: pytest.CaptureFixture[str]
+    connect: Callable[..., BusClient], caplog: pytest.LogCaptureFixture
 ) -> None:
     heard = Heard()
 
@@ -182,7 +183,7 @@ def test_handlers_that_fail_are_counted_and_the_connection_lives(
         soon(partial(heard_so_many, number), "the message")
     assert heard.on(topics.config("s1")) == [b"good"]
     assert (agent.received, agent.malformed, agent.handler_errors) == (3, 1, 1)
-    assert "a mistake of ours" in capsys.readouterr().err
+    assert "a mistake of ours" in caplog.text
 
 
 def test_what_is_said_to_one_who_is_away_waits_also_across_a_restart_of_the_broker(
@@ -311,6 +312,51 @@ def test_nobody_waits_for_the_disk_but_who_spools_and_a_new_connection_meanwhile
     assert heard.on(topics.report("s1")) == [b"whole"]
 
 
+def test_more_messages_than_paho_takes_at_a_time_all_arrive_in_order(
+    connect: Callable[..., BusClient], broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "MOST_OPEN", 10)
+    heard = Heard()
+    connect("controller", handlers={topics.report("+"): heard, topics.status("+"): heard})
+    agent = connect("s1", spool=Spool(tmp_path / "spool"))
+    broker.kill()
+    soon(lambda: not agent.connected, "the agent to notice")
+    for number in range(300):
+        agent.publish(topics.status("s1"), b"%d" % number)
+        if number % 10 == 0:
+            agent.publish_spooled(topics.report("s1"), b"%d" % number)
+    broker.restart()
+    soon(lambda: len(set(heard.on(topics.status("s1")))) == 300, "all that was said")
+    soon(lambda: len(set(heard.on(topics.report("s1")))) == 30, "all reports")
+    for topic, every in ((topics.status("s1"), 1), (topics.report("s1"), 10)):
+        assert [int(payload) for payload in dict.fromkeys(heard.on(topic))] == list(range(0, 300, every))
+    assert agent.flush(DEADLINE_S) == 0 and agent.lost == 0
+
+
+def test_an_error_in_any_callback_leaves_the_connection_at_work(
+    connect: Callable[..., BusClient], broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = Heard()
+    controller = connect("controller")
+    spool = Spool(tmp_path / "spool")
+    agent = connect("s1", handlers={topics.config("s1"): heard}, spool=spool)
+
+    def fails(*_: object) -> list[int]:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(spool, "numbers", fails)  # asked for at each new connection
+    broker.restart()
+    soon(lambda: agent.connections == 2 and agent.callback_errors == 1, "the new connection, and the error")
+    soon(lambda: controller.connections == 2, "the controller")
+    controller.publish(topics.config("s1"), b"still there", wait_s=DEADLINE_S)
+    soon(lambda: heard.messages, "the message")
+    monkeypatch.setattr(spool, "done", fails)
+    monkeypatch.setattr(client_module, "KEEP_S", 0.0)
+    agent._kept[0] = 0.0
+    agent.publish(topics.status("s1"), b"x", wait_s=DEADLINE_S)
+    assert agent.connected and agent.callback_errors == 1
+
+
 def test_operators_stand_side_by_side(connect: Callable[..., BusClient]) -> None:
     requests, one, two = Heard(), Heard(), Heard()
     controller = connect("controller", handlers={topics.request("+"): requests})
@@ -376,3 +422,13 @@ def test_closing_is_quick_when_the_broker_is_gone(broker: Broker, connect: Calla
     begin = time.monotonic()
     agent.close()
     assert time.monotonic() - begin < DEADLINE_S
+
+
+def test_an_operator_hears_at_once_which_agent_refuses_the_plan_and_why(
+    connect: Callable[..., BusClient], broker: Broker
+) -> None:
+    agent = connect("s1")
+    said = {"state": "running", "revision": None, "refused": "no such event", "refused_revision": 3}
+    agent.publish(topics.status("s1"), json.dumps(said), retain=True, wait_s=DEADLINE_S)
+    with Operator(broker.access) as operator, pytest.raises(LiveError, match=r"refuse revision 3.*s1: no such event"):
+        operator.wait_for_agents(["s1"], 3, DEADLINE_S)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numba
+import numpy as np
 import pytest
 from mozart import kernels
-from mozart.kernels import compile_time
+from mozart.agents.ring_kernels import CURSOR_WORDS, LEFT, walk_blocks
+from mozart.kernels import compile_time, load_acquire, store_release
 from mozart.replay.report import trace_lines
 from mozart.replay.run import replay
+from mozart.traces.packets import PacketBatch
 
 SPEC = {
     "topology": {"name": "line", "n": 2},
@@ -57,3 +61,33 @@ def test_compiled_code_is_kept_apart_for_each_version_of_the_compiler(
         kernels._use_cache_of_this_state()
         folders.append(numba.config.CACHE_DIR)
     assert folders[0] == folders[2] != folders[1]
+
+
+@numba.njit(error_model="numpy")
+def hand_over(words, index):
+    """Take a block whose status says that it is ours, and give it back."""
+    status = load_acquire(words, index)
+    first = words[index + 1]
+    store_release(words, index, 7)
+    return status, first
+
+
+def test_a_status_is_read_before_what_it_is_about_and_written_after_it():
+    words = np.array([1, 2, 3, 4], np.uint32)
+    assert hand_over(words, 2) == (3, 4) and words.tolist() == [1, 2, 7, 4]
+    assert orders(next(iter(hand_over.inspect_llvm().values()))) == ["acquire", "release"]
+
+
+def orders(text: str) -> list[str]:
+    """The orders of the atomic reads and writes of words in LLVM's text: on ARM these become ldar and stlr."""
+    return re.findall(r"(?:load|store) atomic i32.* (acquire|release), align 4", text)
+
+
+def test_the_status_of_a_block_is_read_and_written_so():
+    nothing, cursor = np.zeros(64, np.uint8), np.zeros(CURSOR_WORDS, np.int64)
+    cursor[LEFT] = -1
+    batch, outgoing, skipped = PacketBatch.empty(4), np.empty(4, np.uint8), np.zeros(4, np.int64)
+    words = nothing.view(np.uint32).reshape(1, -1)
+    assert walk_blocks(nothing, words, 64, cursor, outgoing, *batch.columns(), 0, skipped) == 0
+    (made,) = getattr(walk_blocks, "overloads").values()  # noqa: B009
+    assert orders(str(made.library._get_module_for_linking())) == ["acquire", "release"]

@@ -244,11 +244,11 @@ def test_a_module_is_at_a_role_or_at_named_devices(text: str, at: object) -> Non
         ("topology: {name: b4}\ntasks:\n- one", "t.yaml:3: tasks[0]: must be a table of keys, not 'one'"),
         (
             SHORT.replace("lossy", "Lossy flows"),
-            "tasks[0].name: must be a name of lower-case letters, digits and -",
+            "tasks[0].name: must be a name of lower-case letters, digits and -, of at most 100",
         ),
         (
             SHORT.replace("lossy", "7"),
-            "tasks[0].name: must be a name of lower-case letters, digits and -, not 7",
+            "tasks[0].name: must be a name of lower-case letters, digits and -, of at most 100, not 7",
         ),
         (SHORT + TASK.removeprefix("\ntasks:\n"), "t.yaml:6: tasks[1].name: tasks[0] is called lossy too"),
         (
