@@ -14,6 +14,7 @@ import contextlib
 import gc
 import logging
 import os
+import resource
 import select
 import signal
 import sys
@@ -146,6 +147,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MozartError as error:
         print(f"mozart agent: {error}", file=sys.stderr)
         return error.exit_code
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (most, most)
+    )  # each device has some files open; 1,024 is the usual limit
     keep()
     sys.setswitchinterval(SWITCH_S)
     for number in (signal.SIGTERM, signal.SIGINT):

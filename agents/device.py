@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bus.config import DeviceConfig
+from ..bus.reports import VERSION as REPORT_VERSION
 from ..errors import MozartError
 from ..traces.header_kernels import SKIP_REASONS
 from ..traces.keys import FlowHash
@@ -520,8 +521,8 @@ class Device:
         assert self.config is not None
         start_ns = max(self._epochs.begin_ns(self._epoch), self._reported_ns)
         return {
-            "device": self.place.device, "revision": self.config.revision, "epoch": self._epoch,
-            "start_ns": min(start_ns, end_ns), "end_ns": end_ns, "final": final,
+            "version": REPORT_VERSION, "device": self.place.device, "revision": self.config.revision,
+            "epoch": self._epoch, "start_ns": min(start_ns, end_ns), "end_ns": end_ns, "final": final,
             "gaps": self._gaps, "taken": self._taken, "counters": self.counters, "faults": self._fault_texts(),
             "cpu_s": (self.cpu_ns - self._cpu_reported_ns) / 1e9,
         }  # fmt: skip

@@ -96,10 +96,10 @@ class MozartApp(app_manager.RyuApp):
         access = read_access(self.options.broker)
         handlers = {
             topics.report("+"): self._take_report,
-            topics.request("+"): lambda topic, payload: self.jobs.put((topic, requests.read(payload))),
+            topics.request("+"): self._take_request,
         }
         lost = (topics.status(topics.CONTROLLER), json.dumps({"state": "lost"}).encode())
-        return BusLink(access, topics.CONTROLLER, handlers, lost, self.logger)
+        return BusLink(access, topics.CONTROLLER, handlers, lost, self.logger, self._take_bus_fault)
 
     def start(self) -> None:
         """Begin: the bus, the work, and the deadline for switches."""
@@ -194,6 +194,11 @@ class MozartApp(app_manager.RyuApp):
                     return
                 amiss = True
                 self._stand(("switch", name, "silent"), "switch-silent", name, str(error))
+            except Exception as error:  # one switch that answers nonsense must not be given up, nor end the others
+                self.logger.exception("%s could not be brought to its rules", name)
+                amiss = True
+                why = f"{name} could not be brought to its rules: {type(error).__name__}: {error}"
+                self._stand(("switch", name, "silent"), "controller-failed", name, why)
 
     def _bring(self, name: str, switch: Switch, woken: bool) -> bool:
         """Bring a switch to what it should have now; returns whether something is wrong after all."""
@@ -316,6 +321,14 @@ class MozartApp(app_manager.RyuApp):
         if (ended := self.book.end(key, time.time_ns(), more)) is not None:
             self.logger.warning("over: %s", ended.text)
 
+    def _take_bus_fault(self, kind: str, text: str) -> None:
+        """Write down what is wrong with what arrives or leaves; without a text, that it is over."""
+        if text:
+            self._stand(("bus", kind), kind, topics.CONTROLLER, text)
+        else:
+            self._over(("bus", kind))
+        self._tell()
+
     def _name_missing(self) -> None:
         missing = waited_for(self.plan.switches, self.switches)
         if missing:
@@ -337,15 +350,23 @@ class MozartApp(app_manager.RyuApp):
             self.jobs.put(("", {}))
 
     def _work(self) -> None:
-        """Do what changes the plan, one thing after the other."""
+        """Do what changes the plan, one thing after the other; whatever goes wrong with one, the next is done."""
         while True:
             topic, message = self.jobs.get()
-            if not topic:
-                self._replan_links()
-            else:
-                answer = {"id": message["id"], **self._answer(message)}
-                if self.bus:
-                    self.bus.publish(topics.reply(topics.device_of(topic)), json.dumps(answer))
+            try:
+                answer = self._answer(message) if topic else None
+                if not topic:
+                    self._replan_links()
+            except Exception as error:
+                why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+                self.logger.exception("%s", message.get("op", "a change of links"))
+                what = str(message.get("op", "a change of links"))
+                self._complain("controller-failed", what, f"{what} failed: {type(error).__name__}, {why}")
+                self._tell()
+                answer = {"ok": False, "error": f"the controller failed: {why}"}
+            if topic and self.bus and answer is not None:
+                reply = {"version": requests.VERSION, "id": message["id"], **answer}
+                self.bus.publish(topics.reply(topics.device_of(topic)), json.dumps(reply))
 
     def _replan_links(self) -> None:
         hub.sleep(SETTLE_S)
@@ -391,6 +412,8 @@ class MozartApp(app_manager.RyuApp):
             "refused": self.refused,
             "reports": self.reports.written,
             "messages_malformed": self.bus.malformed if self.bus else 0,
+            "messages_lost": self.bus.lost if self.bus else 0,
+            "messages_postponed": self.bus.postponed if self.bus else 0,
         }
 
     def _bring_out(self, plan: Plan) -> None:
@@ -427,6 +450,9 @@ class MozartApp(app_manager.RyuApp):
             "faults": self.book.last(TOLD_FAULTS), "refused": self.refused,
         }  # fmt: skip
         self.bus.publish(topics.status(topics.CONTROLLER), json.dumps(status), retain=True)
+
+    def _take_request(self, topic: str, payload: bytes) -> None:
+        self.jobs.put((topic, requests.read(payload)))
 
     def _take_report(self, topic: str, payload: bytes) -> None:
         self.reports.take(topic, payload)

@@ -21,6 +21,8 @@ KINDS = {
     "bridge-deleted": "another program deleted a bridge",
     "open-vswitch": "ovs-vswitchd ended",
     "link-down": "a link lost its carrier or one of its ports",
+    "message-lost": "the controller had no room for a message on the bus",
+    "controller-failed": "something failed in the controller, which goes on",
     "no-plan": "no plan can be made for the links that are up",
     "moved": "a module was placed elsewhere, because links went down or came up",
     "part-ended": "a process of the run ended",

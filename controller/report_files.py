@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from ..bus.messages import unpack
+from ..bus.reports import read_report
 from ..bus.topics import device_of
 from ..errors import BusError
 from .planned import write_whole
@@ -22,15 +22,13 @@ class ReportFiles:
         """Write a report as it came; one that has come before is not written again.
 
         Another report with the same number, which an agent that lost its state may send, gets a name of its own.
-        Raises BusError for what is no report of the device that the topic names.
+        Raises BusError for what is no report of the device that the topic names, OSError where the disk refuses it.
         """
-        header, _ = unpack(payload)
-        device, epoch, sequence = (header.get(name) for name in ("device", "epoch", "sequence"))
+        header, _ = read_report(payload)
+        device = header["device"]
         if device != device_of(topic) or device not in self.devices:
             raise BusError(f"a report of {device!r}; the topic is one of {device_of(topic)!r}")
-        if not (isinstance(epoch, int) and isinstance(sequence, int)):
-            raise BusError(f"a report of epoch {epoch!r}, number {sequence!r}")
-        path = self._place(device, f"{epoch}-{sequence}", payload)
+        path = self._place(device, f"{header['epoch']}-{header['sequence']}", payload)
         if not path.exists():
             write_whole(path, payload)
             self.written += 1

@@ -1,32 +1,60 @@
 """Requests: what an operator asks of a running network, as changes of the request for a plan. Pure.
 
-A request is JSON: {"id", "op", ...}. `list` asks for the tasks, `add` brings `tasks` as a task file has them, `remove`
-names `tasks`, `time` sets `epoch_start_ns` and `end_ns`, `rules` asks what the switches have. The reply has the same
-id, "ok", and "error" or what was asked for.
+A request is JSON: {"version", "id", "op", ...}. `list` asks for the tasks, `add` brings `tasks` as a task file has
+them, `remove` names `tasks`, `time` sets `epoch_start_ns` and `end_ns`, `rules` asks what the switches have. The reply
+has the same id, "ok", and "error" or what was asked for.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from ..bus.schema import TASK, Free, Items, Schema, Table, checked, read_json
 from ..errors import BusError, SpecError
+from ..fields import Field
 from .planned import Plan
 
-OPERATIONS = ("list", "add", "remove", "time", "rules")
+VERSION = 1
+"""Of the schema of requests and replies; another one is refused."""
+MOST_ID = 200
 TIMES = ("epoch_start_ns", "end_ns")
+_TIME = Field(int, minimum=0, maximum=2**62, form="a whole number of ns since 1970,")
+_COMMON: dict[str, Schema] = {
+    "version": Field(int, minimum=VERSION, maximum=VERSION), "op": Field(str),
+}  # fmt: skip
+_MORE: dict[str, dict[str, Schema]] = {
+    "list": {},
+    "add": {"tasks": Items(Free(), 1000)},
+    "remove": {"tasks": Items(Field(str, pattern=TASK, form="a task's name"), 1000)},
+    "time": {"epoch_start_ns": _TIME, "end_ns": Field(int, default=None, minimum=0, maximum=2**62, form=_TIME.form)},
+    "rules": {},
+}
+OPERATIONS = tuple(_MORE)
 
 
 def read(payload: bytes) -> dict[str, Any]:
     """Read a request; raises BusError for what is none."""
-    try:
-        message = json.loads(payload)
-    except ValueError:
-        raise BusError("a request that is no JSON") from None
-    if not isinstance(message, dict) or not isinstance(message.get("id"), str | int):
-        raise BusError("a request without an id")
+    message = read_json(payload, "a request")
+    if not isinstance(message.get("id"), str | int) or len(str(message["id"])) > MOST_ID:
+        raise BusError("not a request: its id must be a text or a number, not long")
     return message
+
+
+def check(message: Mapping[str, Any]) -> None:
+    """Check all of a request; raises SpecError, naming all that is wrong."""
+    op = message.get("op")
+    if op not in OPERATIONS:
+        raise SpecError(f"there is no operation {op!r}; there are {', '.join(OPERATIONS)}")
+    more = _MORE[op]
+    optional = frozenset(more) if op == "time" else frozenset()
+    try:
+        given = {key: value for key, value in message.items() if key != "id"}  # `read` has checked that
+        checked(given, Table({**_COMMON, **more}, optional), f"a request to {op}")
+    except BusError as error:
+        raise SpecError(str(error)) from None
+    if op in ("add", "remove") and not message["tasks"]:
+        raise SpecError(f"{op}: tasks must be a list of {'tasks' if op == 'add' else 'names'}, of at least one")
 
 
 def changed(request: Mapping[str, Any], message: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -34,14 +62,11 @@ def changed(request: Mapping[str, Any], message: Mapping[str, Any]) -> dict[str,
 
     Raises SpecError for a message that asks for nothing that there is.
     """
-    op = message.get("op")
-    if op not in OPERATIONS:
-        raise SpecError(f"there is no operation {op!r}; there are {', '.join(OPERATIONS)}")
+    check(message)
+    op = message["op"]
     if op not in ("add", "remove"):
         return None
-    tasks = message.get("tasks")
-    if not isinstance(tasks, list) or not tasks:
-        raise SpecError(f"{op}: tasks must be a list of {'tasks' if op == 'add' else 'names'}, of at least one")
+    tasks = message["tasks"]
     present = request["spec"]["tasks"]
     if op == "add":
         return {**request, "spec": {**request["spec"], "tasks": [*present, *tasks]}}
@@ -54,14 +79,10 @@ def changed(request: Mapping[str, Any], message: Mapping[str, Any]) -> dict[str,
 
 
 def times_of(message: Mapping[str, Any]) -> dict[str, int | None]:
-    """Return the times that a message sets, none for most; raises SpecError for what is no time."""
+    """Return the times that a message, checked before, sets; none for most."""
     if message.get("op") != "time":
         return {}
-    times = {name: message[name] for name in TIMES if name in message}
-    for name, value in times.items():
-        if not isinstance(value, int) and not (name == "end_ns" and value is None):
-            raise SpecError(f"time: {name} must be a whole number of ns since 1970, not {value!r}")
-    return times
+    return {name: message[name] for name in TIMES if name in message}
 
 
 def refused_additions(message: Mapping[str, Any], plan: Plan) -> str:

@@ -7,8 +7,10 @@ comes back with it after a crash; bus/client.py sends again what may have come i
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
+import resource
 import secrets
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -114,6 +116,9 @@ class Broker:
     def _launch(self, program: str) -> None:
         command = [program, "-c", str(self.folder / "mosquitto.conf")]
         process = self._process = Process("mosquitto", command, self.log, self.record, first=True)
+        with contextlib.suppress(OSError, ValueError):  # each device has a connection; the usual limit is 1,024 files
+            most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (most, most))
         until(lambda: process.pid in listeners(self.port), "mosquitto to listen", self.start_s, process.check)
 
     def _write_files(self) -> None:

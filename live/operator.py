@@ -70,7 +70,8 @@ class Operator:
         """
         deadline_s = self.answer_s if deadline_s is None else deadline_s
         name = f"{self._mine}-{next(self._numbers)}"
-        self._bus.publish(topics.request(topics.OPERATOR), json.dumps({"id": name, "op": operation, **more}))
+        asked = {"version": 1, "id": name, "op": operation, **more}
+        self._bus.publish(topics.request(topics.OPERATOR), json.dumps(asked))
         end_s = time.monotonic() + deadline_s
         with self._answered:
             while not self._answered.wait_for(lambda: name in self._answers or self._has_ended(), LOOK_S):

@@ -462,7 +462,7 @@ def test_pairs_by_prefix_and_by_hash_are_those_of_a_replay():
 
 
 def test_explicit_messages_are_checked():
-    good = b'{"task": "t", "key": "18446744073709551615", "time_ns": 5, "kind": "hint", "span": 3}'
+    good = b'{"version": 1, "task": "t", "key": "18446744073709551615", "time_ns": 5, "kind": "hint", "span": 3}'
     assert told_of(good, 9) == Told("t", 2**64 - 1, 5, "hint", 3, 9)
     for bad in (
         b"", b"[]", b"null", b"{", good.replace(b"hint", b"shout"), good.replace(b"18446744073709551615", b"0"),

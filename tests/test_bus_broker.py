@@ -1,6 +1,7 @@
 """The bus over a real mosquitto: who may say what, and what survives a broker that is killed."""
 
 import json
+import resource
 import threading
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from mozart.bus.access import BrokerAccess
 from mozart.bus.client import BusClient
 from mozart.bus.spool import Spool
 from mozart.errors import BusError, LiveError
+from mozart.live import broker as broker_module
 from mozart.live.broker import Broker
 from mozart.live.operator import Operator
 from mozart.live.ports import free_port, holder
@@ -355,6 +357,47 @@ def test_an_error_in_any_callback_leaves_the_connection_at_work(
     agent._kept[0] = 0.0
     agent.publish(topics.status("s1"), b"x", wait_s=DEADLINE_S)
     assert agent.connected and agent.callback_errors == 1
+
+
+def test_one_who_comes_late_hears_what_fifteen_hundred_devices_said_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rights = broker_module.right_lines
+
+    def more_rights(devices: Any) -> list[str]:
+        return [
+            line for each in rights(devices) for line in (each, *["topic write mozart/status/+"] * (each == "user s1"))
+        ]
+
+    monkeypatch.setattr(broker_module, "right_lines", more_rights)  # one speaks for all, to spare connections
+    made = Broker(tmp_path / "broker", ["s1"], record)
+    made.start()
+    heard, late = Heard(), None
+    speaker = BusClient("s1", made.access)
+    try:
+        speaker.start()
+        for number in range(1500):
+            speaker.publish(topics.status(f"h{number}"), b"%d" % number, retain=True)
+        soon(lambda: speaker.sent == 1500, "all to be said")
+        late = BusClient("operator", made.access, handlers={topics.status("+"): heard}, lasting=False)
+        late.start()
+        soon(lambda: len(heard.messages) >= 1500, "all to be heard")
+        assert {int(payload) for _, payload in heard.messages} == set(range(1500))
+    finally:
+        for client in (speaker, late):
+            if client is not None:
+                client.close()
+        made.stop()
+
+
+def test_the_broker_may_have_as_many_connections_as_the_user(broker: Broker) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
+    try:
+        broker.restart()
+        assert resource.prlimit(broker.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_operators_stand_side_by_side(connect: Callable[..., BusClient]) -> None:

@@ -556,7 +556,7 @@ class Operator:
 
     def ask(self, **message: Any) -> dict[str, Any]:
         number = uuid.uuid4().hex
-        self.say(topics.request(topics.OPERATOR), json.dumps({"id": number, **message}))
+        self.say(topics.request(topics.OPERATOR), json.dumps({"version": 1, "id": number, **message}))
 
         def reply() -> dict[str, Any] | None:
             found = json.loads(self.heard.get(topics.reply(topics.OPERATOR), b"{}"))
@@ -580,7 +580,13 @@ def bus(tmp_path: Path) -> Iterator[tuple[Broker, Operator]]:
 
 
 def report_of(device: str, epoch: int, sequence: int) -> bytes:
-    return pack({"device": device, "epoch": epoch, "sequence": sequence}, {})
+    """A report without modules."""
+    header = {
+        "version": 1, "device": device, "revision": 1, "epoch": epoch, "sequence": sequence, "start_ns": 0, "end_ns": 1,
+        "final": False, "gaps": [], "taken": [], "faults": [], "counters": {}, "cpu_s": 0.0, "memory_bytes": 0,
+        "tasks": {},
+    }  # fmt: skip
+    return pack(header, {})
 
 
 def test_on_the_bus(tmp_path: Path, spec: dict[str, Any], network: Network, bus: tuple[Broker, Operator]) -> None:
