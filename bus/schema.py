@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -195,13 +195,13 @@ def _table(value: Any, schema: Table, path: str, complain: Complain) -> Any:
 
 
 def _free(value: Any, path: str, complain: Complain, depth: int = 0) -> Any:
-    """Return a value of free form; numbers must be finite, and keys texts."""
+    """Return a value of free form, lists as tuples; numbers must be finite."""
     if depth > MOST_DEPTH:
         complain(path, f"nested more than {MOST_DEPTH} deep")
     elif isinstance(value, float) and not math.isfinite(value):
         complain(path, f"must be a finite number, not {value}")
-    elif isinstance(value, Mapping | list | tuple):
-        inner: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, Mapping) else enumerate(value)
-        for key, each in inner:
-            _free(each, f"{path}.{key}", complain, depth + 1)
+    elif isinstance(value, Mapping):
+        return {key: _free(each, f"{path}.{key}", complain, depth + 1) for key, each in value.items()}
+    elif isinstance(value, list | tuple):
+        return tuple(_free(each, f"{path}[{i}]", complain, depth + 1) for i, each in enumerate(value))
     return value

@@ -16,7 +16,7 @@ from mozart.tests.agent_worlds import ALL_PAIRS, configuration, monitor, selecto
 
 GOOD = configuration(
     selectors=(
-        selector(tells={"h1>h2": ("s7", "h4")}, span={"h1>h2": 3}),
+        selector(tells={"h1>h2": ("s7", "h4")}, span={"h1>h2": 3}, parameters={"ports": (1, 2)}),
         selector("b", code=None, tags_forward=False, table=0),
     ),
     monitors=(monitor(), monitor("c", code=None, heeds_tag=())),
