@@ -24,7 +24,7 @@ from ..bus.schema import TASK, Table, checked, read_json
 from ..bus.spool import Spool
 from ..errors import BusError
 from ..fields import Field
-from .link import Told
+from .link import Refused, Told
 from .monitoring import MESSAGE_KINDS
 from .report_writer import ReportWriter
 from .selecting import Notice
@@ -54,7 +54,7 @@ class BusLink:
         folder = Path(access.spool)
         self._state = folder / f"{device}.last.json"
         self._spool = Spool(folder / device)
-        self._heard: deque[DeviceConfig | Told] = deque()
+        self._heard: deque[DeviceConfig | Told | Refused] = deque()
         self._last: tuple[int, int] | None = None
         lost = json.dumps({"state": "lost", "since_ns": time.time_ns()}).encode()
         handlers = {topics.config(device): self._on_config, topics.select(device, "+"): self._on_select}
@@ -73,17 +73,20 @@ class BusLink:
     # what is heard, in the thread of the connection
 
     def _on_config(self, topic: str, payload: bytes) -> None:
-        config = DeviceConfig.from_json(payload)
-        if config.device != self.device:
-            raise BusError(f"{self.device} was sent the configuration of {config.device}")
-        self._heard.append(config)
+        try:
+            config = DeviceConfig.from_json(payload)
+            if config.device != self.device:
+                raise BusError(f"{self.device} was sent the configuration of {config.device}")
+            self._heard.append(config)
+        except BusError as error:  # the device says so in its status
+            self._heard.append(Refused(str(error), _revision_of(payload)))
         self._wake()
 
     def _on_select(self, topic: str, payload: bytes) -> None:
         self._heard.append(told_of(payload, time.time_ns()))
         self._wake()
 
-    def heard(self) -> list[DeviceConfig | Told]:
+    def heard(self) -> list[DeviceConfig | Told | Refused]:
         """Return what has come since the last call, in order."""
         found = []
         while self._heard:
@@ -152,6 +155,15 @@ class BusLink:
         self._writer.close()
         self.client.flush(within_s if self.client.connected else 0.0)
         self.client.close()
+
+
+def _revision_of(payload: bytes) -> int | None:
+    """Return the revision of what should have been a configuration, where it has one."""
+    try:
+        revision = json.loads(payload)["revision"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return revision if type(revision) is int else None
 
 
 def told_of(payload: bytes, arrived_ns: int) -> Told:

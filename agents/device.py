@@ -34,7 +34,7 @@ from ..traces.packets import PacketBatch
 from . import counters
 from .epochs import NEVER_NS, Epochs
 from .host_tagger import HostTagger
-from .link import Link, Told
+from .link import Link, Refused, Told
 from .modules import LAST_BIT, Modules
 from .observed import Observed
 from .pairs import Pairs
@@ -250,14 +250,20 @@ class Device:
             if isinstance(each, Told):
                 self._told(each)
                 continue
+            if isinstance(each, Refused):
+                self._refuse(each.revision, each.why)
+                continue
             try:
                 if self.config is None or each.revision >= self.config.revision:
                     self.configure(each, now_ns)
             except (MozartError, MemoryError) as error:
-                why = str(error) or "there is not enough memory for it"
-                log.error("%s: configuration %d refused: %s", self.place.device, each.revision, why)
-                self.counters["messages_malformed"] += 1
-                self._say_status("running", refused=why, refused_revision=each.revision)
+                self._refuse(each.revision, str(error) or "there is not enough memory for it")
+
+    def _refuse(self, revision: int | None, why: str) -> None:
+        """Count and tell that a configuration is refused; all is as it was."""
+        log.error("%s: configuration %s refused: %s", self.place.device, revision, why)
+        self.counters["messages_malformed"] += 1
+        self._say_status("running", refused=why, refused_revision=revision)
 
     def _told(self, told: Told) -> None:
         """Pass a message to the monitor of its task."""

@@ -24,10 +24,19 @@ class Told:
     arrived_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A configuration that could not be read."""
+
+    why: str
+    revision: int | None
+    """Its revision, where that could be read."""
+
+
 class Link(Protocol):
     """The bus, as one device sees it. Nothing here waits for the broker."""
 
-    def heard(self) -> list[DeviceConfig | Told]:
+    def heard(self) -> list[DeviceConfig | Told | Refused]:
         """Return what has come since the last call, in order."""
 
     def malformed(self) -> int:

@@ -259,6 +259,6 @@ def _names_differ(config: DeviceConfig, complain: Complain) -> None:
         tasks = [module.task for module in modules]
         if len(set(tasks)) < len(tasks):
             complain(kind, f"two of one task: {next(task for task in tasks if tasks.count(task) > 1)}")
-    tables = [selector.table for selector in config.selectors if selector.table]
+    tables = [selector.table for selector in config.selectors if selector.code is not None and selector.table]
     if len(set(tables)) < len(tables):
         complain("selectors", "two tasks with one table")

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from mozart.agents.device import Device
-from mozart.agents.link import Told
+from mozart.agents.link import Refused, Told
 from mozart.agents.netns import network_of
 from mozart.agents.selecting import Notice
 from mozart.bus.config import Code, DeviceConfig, MonitorConfig, SelectorConfig
@@ -217,7 +217,7 @@ class MemoryLink:
 
     last: tuple[int, int] = (-1, 0)
     unusable: int = 0
-    incoming: list[DeviceConfig | Told] = field(default_factory=list)
+    incoming: list[DeviceConfig | Told | Refused] = field(default_factory=list)
     reports: list[tuple[dict[str, Any], dict[str, NDArray[Any]]]] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     said: list[dict[str, Any]] = field(default_factory=list)
@@ -225,7 +225,7 @@ class MemoryLink:
     lost: dict[str, int] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
 
-    def heard(self) -> list[DeviceConfig | Told]:
+    def heard(self) -> list[DeviceConfig | Told | Refused]:
         found, self.incoming = self.incoming, []
         return found
 

@@ -191,6 +191,7 @@ def test_reports_wait_for_a_broker_that_is_away_and_nonsense_is_counted(desk: De
     until(lambda: desk.whole_since("h2", end), "the epochs since, and none missing", 40)
     desk.client.publish(topics.config("h2"), b"{nonsense", wait_s=10)
     until(lambda: any(h["counters"]["messages_malformed"] for h in desk.reports_of("h2")), "the nonsense to be counted")
+    assert any("no JSON" in state.get("refused", "") for state in desk.states["h2"])
     assert desk.processes[0].poll() is None
 
 

@@ -622,7 +622,7 @@ def _tasks_come_and_go(controller: Controller, operator: Operator, network: Netw
     for question, text in (
         ({"op": "remove", "tasks": ["sixth"]}, "no task 'sixth'; there are losses"),
         ({"op": "paint"}, "no operation 'paint'; there are list, add"),
-        ({"op": "time", "end_ns": "soon"}, "end_ns must be a whole number"),
+        ({"op": "time", "end_ns": "soon"}, "end_ns: must be a whole number"),
     ):
         answer = operator.ask(**question)
         assert not answer["ok"] and text in answer["error"]
