@@ -493,7 +493,8 @@ def test_the_file_of_devices_is_checked(tmp_path: Path) -> None:
     path.write_text('[{"device": "h1", "kind": "host", "interface": "h1-eth0", "netns_pid": 12}]')
     assert read_places(path) == [Place("h1", "host", "h1-eth0", 12)]
     for text, what in (
-        ("[]", "names no device"), ("{", "not a list"), ('[{"device": "h1"}]', "not a list"), ("[3]", "not a list"),
+        ("[]", "names no device"), ("{", "not a list"), ("[3]", "not a list"),
+        ('[{"device": "h1"}]', "h1 lacks kind, interface"),
         ('[{"device": "s1", "kind": "switch", "interface": "s1-mon"}]', "needs 'management'"),
         ('[{"device": "x", "kind": "router", "interface": "x"}]', "a switch or a host, not 'router'"),
         ('[{"device": "h1", "kind": "host", "interface": "x", "colour": 1}]', "no such keys: colour"),
