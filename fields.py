@@ -104,9 +104,11 @@ class Field:
         if not items:
             raise ValueError(f"must be {self.allowed}, not an empty list")
         checked = tuple(self._check_one(one, item, one) for one in items)
+        seen = set()
         for one in checked:
-            if checked.count(one) > 1:
+            if one in seen:
                 raise ValueError(f"holds {show(one)} more than once; give each once")
+            seen.add(one)
         return checked
 
     def read(self, text: str) -> Any:

@@ -51,12 +51,12 @@ def place_tasks(
         return [], refused
     problem = problems[0].with_tasks(task for each in problems for task in each.tasks)
     placement = place(problem, time_limit_s=time_limit_s, max_steps=STEPS, seed=spec.seed % 2**31, keep=keep.placement)
-    placed = []
+    placed, named = [], {refusal["task"] for refusal in refused}
     for task in spec.tasks:
         try:
             if task.name in placement.tasks:
                 placed.append(_placed(task, placement.tasks[task.name], routes))
-            elif not any(refusal["task"] == task.name for refusal in refused):
+            elif task.name not in named:
                 reason = str(explain(problem, placement, task.name)).removeprefix(f"{task.name}: ")
                 refused.append({"task": task.name, "reason": reason.replace("\n  ", "; ")})
         except SpecError as error:

@@ -10,13 +10,14 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from importlib import import_module
 
 from ..errors import PlacementError
 from .keep import named_moves, positions
 from .problem import Problem
-from .result import FEASIBLE, NOTHING, OPTIMAL, TIMED_OUT, Assignment, Placement
-from .search import INTERRUPTED, Search
+from .result import FEASIBLE, NOTHING, NOTHING_FOUND, OPTIMAL, TIMED_OUT, Assignment, Placement
+from .search import INTERRUPTED, TIME, Search
 from .verify import check
 
 ALGORITHMS: dict[str, tuple[str, str, str]] = {
@@ -33,6 +34,9 @@ ALGORITHMS: dict[str, tuple[str, str, str]] = {
 """Name: (file of this room, function, one line for the help)."""
 
 DEFAULT = "priced"
+
+TINY_WEIGHT, LARGEST_WEIGHT = 0.01, 1e9
+"""Weights below the one are multiplied, so that no tolerance of ours or of a solver swallows them, up to the other."""
 
 
 def place(
@@ -57,7 +61,9 @@ def place(
     """
     if algorithm not in ALGORITHMS:
         raise PlacementError(f"no algorithm {algorithm!r}; there are {', '.join(ALGORITHMS)}")
-    bounded = problem.with_latency_bound(max_latency_ms)
+    bounded, scale = problem.with_latency_bound(max_latency_ms), _scale(problem)
+    if scale != 1:
+        bounded = bounded.with_tasks(replace(task, weight=task.weight * scale) for task in bounded.tasks)
     file, function, _ = ALGORITHMS[algorithm]
     run = getattr(import_module(f".{file}", __package__), function)
     with _load_time() as loading_s:
@@ -67,7 +73,7 @@ def place(
             seed,
             solver,
             kept=positions(bounded, keep or {}),
-            move_price=move_price,
+            move_price=move_price * scale,
             max_steps=max_steps,
             loading_s=loading_s,
         )
@@ -75,7 +81,7 @@ def place(
             run(search)
         except KeyboardInterrupt:
             search.cut(INTERRUPTED)
-        return _checked(search, algorithm, keep or {})
+        return _checked(search, algorithm, keep or {}, scale)
 
 
 def _load_time() -> AbstractContextManager[Callable[[], float]]:
@@ -84,7 +90,7 @@ def _load_time() -> AbstractContextManager[Callable[[], float]]:
     return kernels.load_time() if kernels else nullcontext(lambda: 0.0)
 
 
-def _checked(search: Search, algorithm: str, keep: Assignment) -> Placement:
+def _checked(search: Search, algorithm: str, keep: Assignment, scale: float) -> Placement:
     problem = search.problem
     tasks = _named(problem, {t: dict(enumerate(c)) for t, c in search.chosen.items()})
     partial = _named(problem, search.partial)
@@ -94,8 +100,8 @@ def _checked(search: Search, algorithm: str, keep: Assignment) -> Placement:
         _status(search),
         tasks,
         partial,
-        search.score.value,
-        None if math.isinf(search.bound) else max(search.bound, search.score.value),
+        search.score.value / scale,
+        None if math.isinf(search.bound) else max(search.bound, search.score.value) / scale,
         search.latency_proved,
         named_moves(problem, keep, search.kept, search.chosen),
         search.moves_proved,
@@ -107,9 +113,19 @@ def _checked(search: Search, algorithm: str, keep: Assignment) -> Placement:
 
 
 def _status(search: Search) -> str:
-    if search.done:
-        return OPTIMAL if search.chosen else NOTHING
-    return FEASIBLE if search.chosen else TIMED_OUT
+    if search.chosen:
+        return OPTIMAL if search.done else FEASIBLE
+    if search.done or all(choices is None for choices in search.choices):
+        return NOTHING
+    return TIMED_OUT if search.stopped_by == TIME else NOTHING_FOUND
+
+
+def _scale(problem: Problem) -> float:
+    """Return the power of two by which weights are multiplied, so that the smallest counts: 1 where none is tiny."""
+    weights = [task.weight for task in problem.tasks]
+    if min(weights, default=1.0) >= TINY_WEIGHT:
+        return 1.0
+    return 2.0 ** max(0, math.floor(math.log2(min(1 / min(weights), LARGEST_WEIGHT / max(weights)))))
 
 
 def _named(problem: Problem, where: Mapping[int, Mapping[int, int]]) -> dict[str, dict[str, str]]:

@@ -12,11 +12,13 @@ OPTIMAL = "optimal"
 FEASIBLE = "feasible"
 NOTHING = "infeasible-nothing-placed"
 TIMED_OUT = "timed-out"
+NOTHING_FOUND = "nothing-found"
 STATUSES = {
     OPTIMAL: "proved: no placement runs tasks of more weight",
     FEASIBLE: "checked against every constraint; how far from the best at most, the gap says",
     NOTHING: "proved: not one task can be placed",
-    TIMED_OUT: "stopped before any task was placed, and without a proof that none can be",
+    TIMED_OUT: "stopped by the time limit before any task was placed, and without a proof that none can be",
+    NOTHING_FOUND: "no task was placed, and it is not proved that none can be",
 }
 """Every status, and what it means."""
 

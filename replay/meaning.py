@@ -83,8 +83,9 @@ def _wrong_keys(spec: Spec) -> Found:
 
 
 def _wrong_hosts(spec: Spec, topology: Topology) -> Found:
+    known = set(topology.hosts)
     for host in spec.traffic.prefixes:
-        if host not in topology.hosts:
+        if host not in known:
             yield f"traffic.prefixes.{host}", f"{topology.name} has no such host; it has {first_of(topology.hosts)}"
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,6 @@ from .result import Result
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-PACKAGES = ("numpy", "numba", "pyarrow", "networkx", "matplotlib", "PuLP", "PyYAML")
 LINK_TABLES = ("links.csv", "links.parquet")
 MOST_ACROSS = 6
 """Memory sizes that stand side by side in a table; more stand below each other."""
@@ -105,9 +105,17 @@ def provenance(result: Result) -> dict[str, Any]:
         "mozart": __version__,
         "commit": _commit(),
         "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "packages": loaded_packages(),
         "host": {"cores": os.cpu_count(), "load_1m": os.getloadavg()[0], "machine": platform.machine()},
     }
+
+
+def loaded_packages() -> dict[str, str]:
+    """Return the version of each installed package of which this process has loaded something, mozart aside."""
+    loaded = {name.partition(".")[0] for name in sys.modules}
+    owners = importlib.metadata.packages_distributions()
+    names = {owner for module in loaded for owner in owners.get(module, ())} - {"mozart"}
+    return {name: importlib.metadata.version(name) for name in sorted(names, key=str.lower)}
 
 
 def _commit() -> str | None:

@@ -64,3 +64,11 @@ def test_options_of_several_numbers_refuse_it_too(value: str, capsys: pytest.Cap
     assert main(["place", "--generate", f"tasks=3,load={value}"]) == 2
     assert main(["topology", f"line,latency_ms={value}"]) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_list_of_many_values_is_checked_in_one_pass() -> None:
+    """With a comparison of each with each, this would take minutes."""
+    many = list(range(200_000))
+    assert Field(list[int]).check(many) == tuple(many)
+    with pytest.raises(ValueError, match="holds 7 more than once"):
+        Field(list[int]).check([*many, 7])

@@ -213,3 +213,25 @@ def test_the_command_writes_the_documented_json(capsys, tmp_path):
     assert run_command("--generate", "tasks=6,seed=2", "--keep", str(path), "--plot", str(tmp_path)) == 0
     assert "0 modules move" in capsys.readouterr().out
     assert (tmp_path / "placement_table.png").exists()
+
+
+@pytest.mark.parametrize("algorithm", ["greedy", "random", "mam-greedy", "priced", "bilp"])
+def test_where_no_task_can_run_every_algorithm_says_that_it_is_proved(algorithm):
+    found = place(world(task("x", bound=5.0)), algorithm)
+    assert (found.status, found.proved) == ("infeasible-nothing-placed", True)
+
+
+def test_nothing_found_without_a_proof_is_no_time_out(monkeypatch):
+    monkeypatch.setattr("mozart.placement.greedy.greedy", lambda search: None)
+    assert place(world(task("x")), "greedy").status == "nothing-found"
+    assert place(world(task("x")), "bilp", time_limit_s=1e-9).status in ("timed-out", "feasible")
+
+
+@pytest.mark.parametrize("algorithm", ["priced", "bilp"])
+@pytest.mark.parametrize("weights", [(1.0, 1e-6), (1e6, 1e-6), (3e-7, 2e-7), (1e-6, 1e-6)])
+def test_tiny_weights_count(algorithm, weights):
+    found = place(world(*(task(f"t{i}", weight=w, entries=1.0) for i, w in enumerate(weights))), algorithm)
+    assert len(found.tasks) == 2
+    assert found.status == "optimal"
+    assert found.value == pytest.approx(sum(weights), rel=1e-12)
+    assert found.bound == pytest.approx(sum(weights), rel=1e-9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import signal
@@ -115,6 +116,8 @@ def test_the_run_folder_has_tables_and_pictures(spec: Path, tmp_path: Path) -> N
     run = json.loads((out / "run.json").read_text())
     assert run["spec"]["tasks"][0]["name"] == "lossy-flows"
     assert {"mozart", "packages", "host", "commit"} <= run.keys()
+    assert {"numpy", "numba", "llvmlite", "highspy", "PuLP", "pyarrow", "PyYAML"} <= run["packages"].keys()
+    assert run["packages"]["highspy"] == importlib.metadata.version("highspy")
     assert pyarrow.parquet.read_table(out / "rows.parquet").to_pylist() == run["rows"]
     assert len((out / "rows.csv").read_text().splitlines()) == 1 + len(run["rows"])
     for name in ("lossy-flows-not-captured", "lossy-flows-pre-event", "lossy-flows-report-bytes", "network"):

@@ -51,12 +51,12 @@ class PrefixSites(Sites):
 
     def __init__(self, hosts: Sequence[str], prefixes: Mapping[str, Sequence[str] | str]) -> None:
         """Take the prefixes (CIDR) of each host; raises SpecError for a host or a prefix that does not exist."""
-        rows = []
+        rows, number = [], {host: i for i, host in enumerate(hosts)}
         for host, given in prefixes.items():
-            if host not in hosts:
+            if host not in number:
                 raise SpecError(f"traffic.prefixes names {host}, and the topology has no such host")
             for text in [given] if isinstance(given, str) else given:
-                rows.append((*_prefix_words(host, text), hosts.index(host)))
+                rows.append((*_prefix_words(host, text), number[host]))
         rows.sort(key=lambda row: -row[2])
         self.words = np.array([row[:2] for row in rows], np.uint64).reshape(-1, 2)
         self.length = np.array([row[2] for row in rows], np.int64)
