@@ -18,7 +18,8 @@ GROUP_ROWS = 1 << 17
 """Rows that are gathered before they are written as one row group, where an epoch has fewer."""
 CSV_ROWS = 10**6
 """Most rows that are written as CSV unasked."""
-COMPRESSION = "zstd"
+COMPRESSION = "snappy"
+"""A third more bytes than zstd at two thirds of its processor time a row."""
 FLOWS_FILE = "flows.parquet"
 """Name of the file in a run's folder."""
 
