@@ -68,7 +68,7 @@ def tagger_of(place: Place) -> Tagger:
     if place.kind == "switch":
         assert place.management is not None
         return SwitchTagger(place.management)
-    return HostTagger(place.device, place.interface, place.netns_pid)
+    return HostTagger(place.device, place.interface, place.netns_pid, place.netns_start)
 
 
 @dataclass(slots=True)
@@ -93,6 +93,7 @@ class Device:
         self.ring = Ring(
             place.interface, place.netns_pid, blocks=place.blocks, block_bytes=place.block_bytes,
             timeout_ms=place.timeout_ms, incoming_only=place.kind == "switch",
+            netns_start=place.netns_start,
         )  # fmt: skip
         self.tagger = tagger_of(place)
         self.config: DeviceConfig | None = None

@@ -67,10 +67,10 @@ def taken_for_tags(codes: Collection[Code]) -> list[int]:
 class HostTagger:
     """The tags of one host's interface (a `tagger.Tagger`)."""
 
-    def __init__(self, device: str, interface: str, netns_pid: int | None) -> None:
+    def __init__(self, device: str, interface: str, netns_pid: int | None, netns_start: int | None = None) -> None:
         """Open nftables in the host's namespace; raises LiveError where that cannot be."""
-        self.device, self.interface, self.netns_pid = device, interface, netns_pid
-        self._nft = Nftables(netns_pid)
+        self.device, self.interface, self.netns = device, interface, (netns_pid, netns_start)
+        self._nft = Nftables(*self.netns)
         self._there: set[tuple[str, str]] | None = None
         """(kind, name) of what is ours in the table; None before anybody has looked."""
         self._selectors: list[SelectorConfig] = []
@@ -253,7 +253,7 @@ class HostTagger:
     def restore(self, now_ns: int) -> None:
         """Set all up again, and put the tags that are in force: a chain goes with its interface."""
         self._nft.close()
-        self._nft = Nftables(self.netns_pid)
+        self._nft = Nftables(*self.netns)
         self._try(f"delete chain {TABLE} {self._chain}")
         self._there = self._ours(self._try(f"list table {TABLE}"))
         self._set_up(self._selectors, self._codes)

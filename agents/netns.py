@@ -18,11 +18,21 @@ CLONE_NEWNET = 0x40000000
 OWN = Path("/proc/thread-self/ns/net")
 
 
+def start_tick(pid: int) -> int | None:
+    """Return the clock tick, since the machine started, at which a process began; None where it has ended."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if after_name[0] in "ZX" else int(after_name[19])
+
+
 @contextmanager
-def network_of(pid: int | None) -> Iterator[None]:
+def network_of(pid: int | None, start: int | None = None) -> Iterator[None]:
     """Be in the network namespace of a process, with this thread alone; None: stay where we are.
 
-    Raises LiveError where the process is gone or may not be entered.
+    `start` is when the process began (`start_tick`): another one that has its number by now is not entered. Raises
+    LiveError where the process is gone or may not be entered.
     """
     if pid is None:
         yield
@@ -34,6 +44,8 @@ def network_of(pid: int | None) -> Iterator[None]:
         except OSError as error:
             raise LiveError(f"no network namespace of process {pid}: {error.strerror}; is the host running?") from None
         try:
+            if start is not None and start_tick(pid) != start:  # looked at while the namespace is held
+                raise LiveError(f"process {pid} has ended, and another one has its number; is the host running?")
             _enter(target, f"the network namespace of process {pid}")
         finally:
             os.close(target)

@@ -46,10 +46,10 @@ def quoted(name: str) -> str:
 class Nftables:
     """The nftables of one network namespace."""
 
-    def __init__(self, netns_pid: int | None = None) -> None:
+    def __init__(self, netns_pid: int | None = None, netns_start: int | None = None) -> None:
         """Open a handle in the namespace of a process; raises LiveError where there is no library or no namespace."""
         library = _library()
-        with network_of(netns_pid):
+        with network_of(netns_pid, netns_start):
             self._handle = library.nft_ctx_new(0)
         if not self._handle:
             raise LiveError("libnftables gives no handle; agents of hosts need root (CAP_NET_ADMIN)")

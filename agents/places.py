@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import LiveError
+from .netns import start_tick
 from .ring import DEFAULT_BLOCK_BYTES, DEFAULT_BLOCKS
 
 KINDS = ("switch", "host")
@@ -36,6 +37,8 @@ class Place:
     blocks: int = DEFAULT_BLOCKS
     block_bytes: int = DEFAULT_BLOCK_BYTES
     timeout_ms: int = 1
+    netns_start: int | None = None
+    """When that process began (netns.py), so that no other is taken for it; None: as it is when this is made."""
 
     def __post_init__(self) -> None:
         """Check all values; raises LiveError for the first that is wrong."""
@@ -50,6 +53,9 @@ class Place:
         if self.management is not None and not (isinstance(self.management, str) and _is_path(self.management)):
             raise LiveError(f"{self.device}: management {self.management!r} is no path of a socket")
         self._check_number("netns_pid", 2**22, may_lack=True)
+        self._check_number("netns_start", 2**63 - 1, may_lack=True)
+        if self.netns_pid is not None and self.netns_start is None:
+            object.__setattr__(self, "netns_start", start_tick(self.netns_pid))
         self._check_number("blocks", MOST_BLOCKS)
         self._check_number("block_bytes", MOST_BLOCK_BYTES)
         self._check_number("timeout_ms", MOST_TIMEOUT_MS)

@@ -61,11 +61,12 @@ class Ring:
         block_bytes: int = DEFAULT_BLOCK_BYTES,
         timeout_ms: int = 1,
         incoming_only: bool = False,
+        netns_start: int | None = None,
     ) -> None:
         """Open the ring; raises LiveError where the interface does not exist or the user may not capture."""
         if blocks < 1 or block_bytes % mmap.PAGESIZE:
             raise LiveError(f"a ring needs blocks of whole pages ({mmap.PAGESIZE} bytes), not {blocks} x {block_bytes}")
-        self.interface, self.netns_pid = interface, netns_pid
+        self.interface, self.netns_pid, self.netns_start = interface, netns_pid, netns_start
         self.blocks, self.block_bytes, self.timeout_ms = blocks, block_bytes, timeout_ms
         self.incoming_only = incoming_only
         self._counts = np.zeros(COUNTS, np.int64)
@@ -81,7 +82,7 @@ class Ring:
     def _open(self) -> None:
         where = f"on {self.interface}" + ("" if self.netns_pid is None else f" of process {self.netns_pid}")
         try:
-            with network_of(self.netns_pid):
+            with network_of(self.netns_pid, self.netns_start):
                 opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
                 try:
                     self._set_up(opened)
@@ -202,7 +203,7 @@ class Ring:
     def _same(self) -> bool:
         """Whether the interface that the ring was opened on is still there."""
         try:
-            with network_of(self.netns_pid):
+            with network_of(self.netns_pid, self.netns_start):
                 return socket.if_nametoindex(self.interface) == self.index
         except (OSError, LiveError):
             return False

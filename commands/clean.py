@@ -14,9 +14,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Clean up; exit status 1 where something could not be removed."""
     from ..live.clean import clean
-    from ..live.record import recorded_runs
+    from ..live.record import recorded_runs, runs_of_root
 
-    if not recorded_runs():
-        print("nothing is recorded of any run: there is nothing to clean")
-        return 0
+    others = runs_of_root()
+    for each in others:
+        print(f"{each}: use sudo mozart clean")
+    if args.run_id is None and not recorded_runs():
+        if not others:
+            print("nothing is recorded of any run: there is nothing to clean")
+        return 0 if all(each.running for each in others) else 1
     return 0 if clean(print, args.run_id, args.force) else 1

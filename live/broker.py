@@ -10,6 +10,7 @@ import base64
 import contextlib
 import hashlib
 import os
+import pwd
 import resource
 import secrets
 import shutil
@@ -29,10 +30,15 @@ TRIES = 5
 """How often another free port is tried where somebody is quicker."""
 ITERATIONS = 101
 """PBKDF2 rounds of a password's hash, as mosquitto_passwd has them: the passwords are random, 256 bits."""
+FREE_USERS = range(61184, 65520)
+"""User ids that systemd, too, gives to services without a user of their own: they are nobody's."""
 
 
 class Broker:
-    """One mosquitto. Its folder holds its configuration and its data, and is readable by its owner alone.
+    """One mosquitto. Its folder is readable by its owner alone; in it, `data` has mosquitto's configuration and data.
+
+    Where we are root, mosquitto runs as a user who has nothing but `data`. It works in that folder, whose path may lead
+    through folders that only root can enter, and names its files without their path.
 
     `access` is how to speak to it, as any of its users; hand each process what it needs (`access.only(...)`).
     """
@@ -59,6 +65,8 @@ class Broker:
         self._asked_port = port
         self.passwords = {user: secrets.token_urlsafe(32) for user in (CONTROLLER, OPERATOR, *self.devices)}
         self.port = port or 0
+        self.data = folder / "mosquitto"
+        self._user = free_user() if os.geteuid() == 0 else None
         self._process: Process | None = None
 
     @property
@@ -114,8 +122,10 @@ class Broker:
         self._launch(self.process.arguments[0])
 
     def _launch(self, program: str) -> None:
-        command = [program, "-c", str(self.folder / "mosquitto.conf")]
-        process = self._process = Process("mosquitto", command, self.log, self.record, first=True)
+        command = [program, "-c", "mosquitto.conf"]
+        process = self._process = Process(
+            "mosquitto", command, self.log, self.record, first=True, folder=self.data, user=self._user
+        )
         with contextlib.suppress(OSError, ValueError):  # each device has a connection; the usual limit is 1,024 files
             most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
             resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (most, most))
@@ -124,18 +134,23 @@ class Broker:
     def _write_files(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
-        write_private(self.folder / "passwords", password_lines(self.passwords))
-        write_private(self.folder / "rights", right_lines(self.devices))
-        write_private(self.folder / "mosquitto.conf", self._configuration())
+        self.data.mkdir(exist_ok=True)
+        self.data.chmod(0o700)
+        write_private(self.data / "passwords", password_lines(self.passwords))
+        write_private(self.data / "rights", right_lines(self.devices))
+        write_private(self.data / "mosquitto.conf", self._configuration())
+        if self._user is not None:
+            for path in (self.data, *self.data.iterdir()):
+                os.chown(path, self._user, self._user, follow_symlinks=False)
 
     def _configuration(self) -> list[str]:
-        lines = [
+        return [
             f"listener {self.port} {HOST}",
             "allow_anonymous false",
-            f"password_file {self.folder.resolve()}/passwords",
-            f"acl_file {self.folder.resolve()}/rights",
+            "password_file passwords",
+            "acl_file rights",
             "persistence true",
-            f"persistence_location {self.folder.resolve()}/",
+            "persistence_location ./",
             "autosave_interval 1",
             "max_queued_messages 0",  # no bound: reports wait for the controller as long as it takes
             "max_inflight_messages 0",
@@ -146,13 +161,28 @@ class Broker:
             "log_type warning",
             "log_type notice",
         ]
-        # As root it would turn into the user mosquitto, who cannot reach this folder.
-        return [*lines, "user root"] if os.geteuid() == 0 else lines
 
 
 def mosquitto() -> str | None:
     """Return the path of the program; the paths of ordinary users may lack the folder that Debian puts it in."""
     return shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
+
+
+def free_user() -> int:
+    """Return a user id that nobody has and no process runs as; that of nobody where this machine has no such ids.
+
+    A container may have few: one that it does not have cannot be looked up, only tried.
+    """
+    named = {entry.pw_uid for entry in pwd.getpwall()}
+    used = {path.stat().st_uid for path in Path("/proc").iterdir() if path.name.isdecimal() and path.exists()}
+    known = [range(int(first), int(first) + int(count)) for first, _, count in _user_map()]
+    free = [user for user in FREE_USERS if user not in named | used and any(user in some for some in known)]
+    return secrets.choice(free) if free else pwd.getpwnam("nobody").pw_uid
+
+
+def _user_map() -> list[list[str]]:
+    """Return the lines of this user namespace's map, in words: first id, first id outside, how many."""
+    return [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
 
 
 def password_lines(passwords: Mapping[str, str]) -> list[str]:

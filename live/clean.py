@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LiveError, SpecError
-from .record import Recorded, recorded_runs, undo
+from .record import Recorded, recorded_runs, runs_of_root, undo
 from .things import identity
 
 Say = Callable[[str], None]
@@ -22,6 +22,9 @@ def clean(say: Say, run: str | None = None, force: bool = False, records: Path |
     runs = recorded_runs(records)
     chosen = [each for each in runs if run in (None, each.id)]
     if run is not None and not chosen:
+        for foreign in runs_of_root():
+            if foreign.id == run:
+                raise LiveError(f"{foreign}: use sudo mozart clean")
         names = ", ".join(each.id for each in runs) or "none"
         raise SpecError(f"no run {run} is recorded; there are: {names}")
     dead = [each for each in chosen if force or not each.running]
@@ -48,6 +51,9 @@ def running(run: str | None = None, records: Path | None = None) -> Recorded:
     """Return the run that is under way, or the one named; raises LiveError where there is none, or more than one."""
     found = [each for each in recorded_runs(records) if each.running and run in (None, each.id)]
     if not found:
+        foreign = [each for each in runs_of_root() if each.running and run in (None, each.id)]
+        if foreign:
+            raise LiveError("".join(f"{each}: use sudo mozart tasks\n" for each in foreign).rstrip())
         name = f"no run {run}" if run else "no run of mozart"
         raise LiveError(f"{name} is under way on this machine; start one with mozart live")
     if len(found) > 1:

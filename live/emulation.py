@@ -9,7 +9,6 @@ in user space reads from), and delays are not emulated. What could not be is sai
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from ..errors import LiveError, SpecError
 from ..topologies.topology import Link, Topology
 from .network import Network, run
 from .processes import Recorder
+from .things import MISSING, status_of
 
 MOST_MBPS = 1_000.0
 """Greatest rate that is emulated."""
@@ -39,10 +39,10 @@ class Sending:
 def has_qdisc(*words: str) -> bool:
     """Say whether the kernel has a queueing discipline, by trying it in a namespace that is gone at once."""
     trial = ["unshare", "-n", "tc", "qdisc", "add", "dev", "lo", "root", *words]
-    try:
-        return subprocess.run(trial, capture_output=True).returncode == 0
-    except FileNotFoundError as error:
-        raise LiveError(f"{error.filename} is not installed; `mozart doctor` says what is missing") from None
+    status = status_of(*trial)
+    if status == MISSING:
+        raise LiveError(f"{trial[0]} is not installed; `mozart doctor` says what is missing")
+    return status == 0
 
 
 class Emulation:
@@ -146,7 +146,7 @@ class Emulation:
     def stop(self) -> None:
         """Remove the table of the switches' interfaces; all else goes with the interfaces."""
         if not self.netem and any(each.loss and each.device in self.topology.switches for each in self.sendings):
-            subprocess.run(["nft", "delete", "table", "netdev", TABLE], capture_output=True)  # it may be gone already
+            status_of("nft", "delete", "table", "netdev", TABLE)  # it may be gone already
 
 
 def drop_rules(lossy: Sequence[Sending]) -> str:

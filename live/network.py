@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..agents.host_tagger import TABLE
+from ..agents.netns import start_tick
 from ..agents.places import read_places
 from ..agents.priority import NICE, session_priority, set_session_priority
 from ..controller.rules import AGENT_COOKIE_PREFIX, COOKIE_PREFIX, GROUP_PREFIX
@@ -28,15 +29,15 @@ from ..errors import LiveError
 from ..topologies.addresses import host_mac, interfaces, measure_port
 from ..topologies.topology import Topology
 from .processes import Recorder
-from .things import OVS_ROW
+from .things import OVS_CTL, OVS_FOLDER, OVS_ROW, status_of
 from .waiting import until
 
 MTU = 9000
 START_S = 30.0
 ANSWER_S = 60
 """How long Open vSwitch may take to answer on a busy machine; where it does not run, asking fails at once."""
-OVS_FOLDER = Path("/var/run/openvswitch")
-OVS_CTL = "/usr/share/openvswitch/scripts/ovs-ctl"
+RUN_S = 2.0 * ANSWER_S
+"""How long any command may take: longer than those that ask Open vSwitch wait themselves."""
 SOCKET_BYTES = 16 << 20
 """What a socket of a port holds while Open vSwitch in user space is at other work; the usual 208 KiB are some fifty
 packets, which a burst at one port fills."""
@@ -140,7 +141,9 @@ class MininetNetwork(Network):
             )
         for host in self.topology.hosts:
             interface = next(iter(self.interfaces[host].values()))
-            made.append({"device": host, "kind": "host", "interface": interface, "netns_pid": self.host_pids[host]})
+            pid = self.host_pids[host]
+            made.append({"device": host, "kind": "host", "interface": interface, "netns_pid": pid})
+            made[-1]["netns_start"] = None if pid is None else start_tick(pid)
         return made
 
     def start(self) -> None:
@@ -198,14 +201,15 @@ class MininetNetwork(Network):
             before = session_priority(number)
             if before <= NICE:
                 return
+            start = start_tick(number)
             self.record("session", "ovs-vswitchd", pid=number, before=before, ours=NICE)
             set_session_priority(number, NICE)
-            self.at_stop.append(lambda: self._let_go_as_before(number, before))
+            self.at_stop.append(lambda: self._let_go_as_before(number, start, before))
 
     @staticmethod
-    def _let_go_as_before(number: int, before: int) -> None:
+    def _let_go_as_before(number: int, start: int | None, before: int) -> None:
         with contextlib.suppress(OSError, ValueError):
-            if session_priority(number) == NICE:
+            if start is not None and start_tick(number) == start and session_priority(number) == NICE:
                 set_session_priority(number, before)
 
     def _refuse_existing(self) -> None:
@@ -324,7 +328,7 @@ class MininetNetwork(Network):
             vsctl(*orders[1:], wait=ovs_runs())
         for name in self._root_interfaces():
             if _exists(name):
-                subprocess.run(["ip", "link", "delete", name], capture_output=True)  # the other end may be quicker
+                status_of("ip", "link", "delete", name)  # the other end may be quicker
         for node in self._nodes.values():
             node.terminate()
         self._nodes.clear()
@@ -351,6 +355,13 @@ class GivenNetwork(Network):
             raise LiveError(f"{devices_file}: Open vSwitch has no bridge for {', '.join(absent)}")
         self._bridges = {name: device.get("bridge", name) for name, device in named.items()}
         self.host_pids = {d["device"]: d["netns_pid"] for d in self._devices if d["kind"] == "host"}
+        for device in self._devices:
+            if device["netns_pid"] is not None:
+                device.setdefault("netns_start", start_tick(device["netns_pid"]))
+        self._starts = {d["device"]: d.get("netns_start") for d in self._devices}
+        gone = [name for name, pid in self.host_pids.items() if pid is not None and self._starts[name] is None]
+        if gone:
+            raise LiveError(f"{devices_file}: no process, and so no namespace, of {', '.join(gone)}")
 
     def start(self) -> None:
         """Record the rules that switches get, and the tables that agents make at hosts; what is there is not ours."""
@@ -361,8 +372,15 @@ class GivenNetwork(Network):
         for pid in dict.fromkeys(self.host_pids.values()):
             self.record("nft", name, family=family, pid=pid)
 
+    def inside(self, host: str) -> list[str]:
+        """Return what to put before a command; raises LiveError where the host's process is not the one it was."""
+        pid = self.host_pids[host]
+        if pid is not None and start_tick(pid) != self._starts[host]:
+            raise LiveError(f"{host}: the process {pid} that had its namespace has ended")
+        return super().inside(host)
+
     def devices(self) -> list[dict[str, Any]]:
-        """Return the devices as the file has them."""
+        """Return the devices as the file has them, with when the processes of their namespaces began."""
         return self._devices
 
 
@@ -399,10 +417,7 @@ def datapath() -> str:
 
 def ovs_runs() -> bool:
     """Say whether Open vSwitch's daemon answers."""
-    try:
-        return subprocess.run(["ovs-appctl", f"--timeout={ANSWER_S}", "version"], capture_output=True).returncode == 0
-    except FileNotFoundError:
-        return False
+    return status_of("ovs-appctl", f"--timeout={ANSWER_S}", "version") == 0
 
 
 def start_ovs() -> None:
@@ -443,8 +458,11 @@ def run(arguments: Sequence[str], text: str | None = None, environment: Mapping[
     """
     try:
         done = subprocess.run(
-            arguments, input=text, capture_output=True, text=True, env={**os.environ, **(environment or {})}
-        )
+            arguments, input=text, capture_output=True, text=True, timeout=RUN_S,
+            env={**os.environ, **(environment or {})},
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise LiveError(f"{' '.join(arguments)[:200]} has not ended within {RUN_S:g} s") from None
     except FileNotFoundError:
         raise LiveError(f"{arguments[0]} is not installed; `mozart doctor` says what is missing") from None
     if done.returncode:

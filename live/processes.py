@@ -30,8 +30,13 @@ class Process:
         record: Recorder,
         environment: Mapping[str, str] | None = None,
         first: bool = False,
+        folder: Path | None = None,
+        user: int | None = None,
     ) -> None:
-        """Start it; with `first`, it goes before other work, as agents do (agents/priority.py)."""
+        """Start it in a folder; with `first`, it goes before other work, as agents do (agents/priority.py).
+
+        With `user`, as that user and group, and in no other group.
+        """
         self.name, self.arguments, self.log = name, list(arguments), log
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as sink:
@@ -41,6 +46,10 @@ class Process:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(environment or {})},
+                cwd=folder,
+                user=user,
+                group=user,
+                extra_groups=None if user is None else (),
                 start_new_session=True,  # Ctrl-C is for the run, which ends its processes in order
             )
         record("process", name, pid=self.popen.pid)
@@ -73,10 +82,13 @@ class Process:
             try:
                 self.popen.wait(END_S)
             except subprocess.TimeoutExpired:
-                self.popen.kill()
-        return self.popen.wait()
+                return self.kill()
+        return self.popen.wait(END_S)
 
-    def kill(self) -> None:
-        """End it at once, as a crash would."""
+    def kill(self) -> int:
+        """End it at once, as a crash would; return its exit status. Raises LiveError where it stays all the same."""
         self.popen.kill()
-        self.popen.wait()
+        try:
+            return self.popen.wait(END_S)
+        except subprocess.TimeoutExpired:
+            raise LiveError(f"{self.name} (process {self.pid}) does not end, although it was killed") from None

@@ -21,17 +21,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ..agents.netns import start_tick
 from ..errors import LiveError
-from .things import KINDS, Thing, described, end_processes, identity, is_there, remove, start_tick
+from .things import (
+    DAEMONS,
+    KINDS,
+    MARK,
+    LeftAlone,
+    Thing,
+    bears_mark,
+    described,
+    end_processes,
+    identity,
+    is_there,
+    remove,
+)
 
 FILE = "record.jsonl"
 PHASE = "phase"
 RUNNING = "running"
 """The phase of a run whose traffic flows and whose controller can be asked."""
-MARK = "MOZART_RUN"
-"""The environment variable with the run's id."""
-DAEMONS = ("ovsdb-server", "ovs-vswitchd")
-"""Programs that bear the mark where a run started them, and are undone as a service, not as processes."""
+STATE = "state.json"
+"""What others may know of a run: whose it is, its process, since when."""
+ROOT_RECORDS = Path("/run/mozart")
 
 
 class Record:
@@ -40,7 +52,8 @@ class Record:
     def __init__(self, path: Path, folder: Path) -> None:
         """Begin a record at `path`, a folder that is not there yet; `folder` is where the run's results go."""
         self.path, self.id = path, path.name
-        path.mkdir(parents=True, mode=0o700)
+        path.mkdir(parents=True)
+        path.chmod(0o711)  # others can read the state, where they know that it is there
         self._file = os.open(path / FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         self._lines = 0
         self.problems: list[str] = []
@@ -51,6 +64,8 @@ class Record:
         os.environ[MARK] = self.id
         owner = {"pid": os.getpid(), "start": start_tick(os.getpid())}
         self._write({"run": self.id, "folder": str(folder), "since_s": time.time(), **owner})
+        (path / STATE).write_text(json.dumps({"run": self.id, "since_s": time.time(), **owner}))
+        (path / STATE).chmod(0o644)
 
     @classmethod
     def open(cls, folder: Path, records: Path | None = None) -> Record:
@@ -61,6 +76,8 @@ class Record:
             base.mkdir(parents=True, exist_ok=True, mode=0o700)
             if base.stat().st_uid != os.geteuid():
                 raise LiveError(f"{base} belongs to somebody else; records of runs are not kept there")
+            if base == ROOT_RECORDS:
+                base.chmod(0o755)  # that there is a run is no secret
             return cls(base / name, folder)
         except OSError as error:
             raise LiveError(f"cannot keep a record of the run in {base}: {error.strerror}") from None
@@ -75,6 +92,8 @@ class Record:
         thing = {"kind": kind, "name": str(name), **more}
         if thing.get("pid") is not None:
             thing["start"] = start_tick(thing["pid"])
+        if kind == "service":
+            thing["run"] = self.id
         if kind != "process" and is_there(thing):
             thing["existed"] = True
         return self._write(thing)
@@ -146,9 +165,53 @@ class Recorded:
 def records_folder() -> Path:
     """Return the folder of the records of this user's runs."""
     if os.geteuid() == 0:
-        return Path("/run/mozart")
+        return ROOT_RECORDS
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     return Path(runtime, "mozart") if runtime else Path(tempfile.gettempdir(), f"mozart-{os.geteuid()}")
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A run of root, as another user sees it."""
+
+    id: str
+    pid: int
+    since_s: float
+    running: bool
+
+    def __str__(self) -> str:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since_s))
+        if self.running:
+            return f"run {self.id} of root is under way since {since} (process {self.pid}); only root may ask or end it"
+        return f"run {self.id} of root, of {since}, ended out of order; only root may clean up after it"
+
+
+def runs_of_root() -> list[Foreign]:
+    """Return the runs of root that another user may know of, and not control; none for root.
+
+    Raises LiveError where the folder of their records is closed to this user: then nobody can say.
+    """
+    if os.geteuid() == 0:
+        return []
+    try:
+        paths = sorted(ROOT_RECORDS.iterdir())
+        if ROOT_RECORDS.stat().st_uid != 0:
+            return []
+    except FileNotFoundError:
+        return []
+    except PermissionError:
+        raise LiveError(
+            f"{ROOT_RECORDS} is closed to you, so root may have runs that you cannot see; use sudo"
+        ) from None
+    found = []
+    for path in paths:
+        try:
+            state = json.loads((path / STATE).read_text())
+            running = start_tick(state["pid"]) == state["start"] is not None
+            found.append(Foreign(path.name, int(state["pid"]), float(state["since_s"]), running))
+        except (OSError, ValueError, KeyError, TypeError):  # it ends just now
+            continue
+    return found
 
 
 def recorded_runs(records: Path | None = None) -> list[Recorded]:
@@ -212,6 +275,8 @@ def undo(run: Recorded, keep: Collection[tuple[Any, ...]] = (), forget: bool = T
             if is_there(thing):
                 remove(thing)
                 undone.append(described(thing))
+        except LeftAlone as reason:
+            undone.append(f"{described(thing)} is left alone: {reason}")
         except LiveError as error:
             problems.append(str(error))
     if forget and not problems:
@@ -221,10 +286,9 @@ def undo(run: Recorded, keep: Collection[tuple[Any, ...]] = (), forget: bool = T
 
 def marked(run: str) -> Iterator[Thing]:
     """Yield the processes that bear a run's mark, but for this one."""
-    mark = f"{MARK}={run}".encode()
     for path in Path("/proc").iterdir():
         try:
-            if path.name.isdecimal() and mark in (path / "environ").read_bytes().split(b"\0"):
+            if path.name.isdecimal() and bears_mark(int(path.name), run):
                 name = (path / "comm").read_text().strip()
                 if name not in DAEMONS and int(path.name) != os.getpid():
                     yield {"kind": "process", "name": name, "pid": int(path.name), "start": start_tick(int(path.name))}

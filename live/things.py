@@ -11,7 +11,7 @@ A thing is a mapping with `kind`, `name` and what its kind needs:
 | netns | a named network namespace | |
 | nft | a table of nftables | `family`; `pid` and `start` of a process whose namespace it is in, or none: this one |
 | file, folder | its path | |
-| service | openvswitch | |
+| service | openvswitch | `run`: its daemons have that run's mark in their environment, else they are not ours |
 | setting | a kernel parameter, such as net.core.rmem_default | `ours`, and `before`: what goes back |
 | session | a process whose session's nice value was changed | `pid`, `start`, `ours`, and `before`: what goes back |
 | ovs-setting | a key of Open vSwitch's other_config that was not set | `ours` |
@@ -26,10 +26,11 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..agents.netns import start_tick
 from ..agents.priority import session_priority, set_session_priority
 from ..errors import LiveError
 
@@ -37,11 +38,24 @@ Thing = Mapping[str, Any]
 
 END_S = 3.0
 """How long processes may take to end when asked, before they are killed."""
-MISSING = 127
-"""Status of a command that is not installed, as shells have it."""
+MISSING, TIMED_OUT = 127, 124
+"""Status of a command that is not installed, as shells have it, and of one that took longer than `LIMIT_S`."""
+LIMIT_S = 60.0
+"""How long a command may take; those that ask Open vSwitch have shorter limits of their own."""
+MARK = "MOZART_RUN"
+"""The environment variable with the id of the run that started a process."""
+DAEMONS = ("ovsdb-server", "ovs-vswitchd")
+"""Programs that bear the mark where a run started them, and are undone as a service, not as processes."""
+OVS_FOLDER = Path("/var/run/openvswitch")
+OVS_DATABASES = {"Open_vSwitch", "_Server"}
+"""Of an Open vSwitch that serves its bridges and nothing else."""
 OVS_ROW = ("Open_vSwitch", ".")
 """Table and row of what holds for all of Open vSwitch."""
 OVS_CTL = "/usr/share/openvswitch/scripts/ovs-ctl"
+
+
+class LeftAlone(LiveError):
+    """A thing that a run has made and that others use by now, so that it stays; the reason."""
 
 
 def is_there(thing: Thing) -> bool:
@@ -73,15 +87,6 @@ def described(thing: Thing) -> str:
 
 
 # processes
-
-
-def start_tick(pid: int) -> int | None:
-    """Return the clock tick, since the machine started, at which a process began; None where it has ended."""
-    try:
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if after_name[0] in "ZX" else int(after_name[19])
 
 
 def end_processes(things: Iterable[Thing]) -> None:
@@ -146,12 +151,12 @@ def _bridge_there(thing: Thing) -> bool:
 
 
 def _remove_bridge(thing: Thing) -> None:
-    answers = _service_there(thing)
+    answers = _ovs_answers()
     _run("ovs-vsctl", "--timeout=20", *([] if answers else ["--no-wait"]), "--if-exists", "del-br", thing["name"])
 
 
 def _rules_there(thing: Thing) -> bool:
-    if not _service_there(thing) or not _bridge_there(thing):
+    if not _ovs_answers() or not _bridge_there(thing):
         return False  # flow entries live as long as the daemon
     flows = (_ofctl("dump-flows", thing["name"], cookie) for cookie in _cookies(thing))
     return any("cookie=" in said for said in flows) or bool(_our_groups(thing))
@@ -176,12 +181,7 @@ def _our_groups(thing: Thing) -> list[int]:
 
 def _ofctl(command: str, bridge: str, *what: str) -> str:
     """Run ovs-ofctl and return what it says; raises LiveError where it fails."""
-    done = subprocess.run(
-        ["ovs-ofctl", "--timeout=20", "-O", "OpenFlow13", command, bridge, *what], capture_output=True, text=True
-    )
-    if done.returncode:
-        raise LiveError(f"ovs-ofctl {command} {bridge} failed: {done.stderr.strip()}")
-    return done.stdout
+    return _said("ovs-ofctl", "--timeout=20", "-O", "OpenFlow13", command, bridge, *what)
 
 
 def _remove_interface(thing: Thing) -> None:
@@ -197,18 +197,35 @@ def _remove_netns(thing: Thing) -> None:
     _run("ip", "netns", "delete", thing["name"])
 
 
-def _inside(thing: Thing) -> list[str]:
-    return [] if thing.get("pid") is None else ["nsenter", f"--net=/proc/{thing['pid']}/ns/net"]
+def _nft(thing: Thing, *words: str, fails: bool = True) -> int:
+    """Run nft in the namespace of a thing; raises ProcessLookupError where that went with its last process.
+
+    The namespace is held by a descriptor while its process is compared with what is recorded: no other is entered.
+    """
+    command = ["nft", *words, "table", thing["family"], thing["name"]]
+    if thing.get("pid") is None:
+        return _run(*command, fails=fails)
+    try:
+        namespace = os.open(f"/proc/{thing['pid']}/ns/net", os.O_RDONLY)
+    except FileNotFoundError:
+        raise ProcessLookupError(f"process {thing['pid']} has ended") from None
+    try:
+        if not _process_there(thing):
+            raise ProcessLookupError(f"process {thing['pid']} is another one now")
+        return _run("nsenter", f"--net=/proc/self/fd/{namespace}", *command, fails=fails, descriptor=namespace)
+    finally:
+        os.close(namespace)
 
 
 def _nft_there(thing: Thing) -> bool:
-    if thing.get("pid") is not None and not _process_there(thing):
-        return False  # the namespace went with its last process
-    return _run(*_inside(thing), "nft", "list", "table", thing["family"], thing["name"], fails=False) == 0
+    try:
+        return _nft(thing, "list", fails=False) == 0
+    except ProcessLookupError:
+        return False
 
 
 def _remove_nft(thing: Thing) -> None:
-    _run(*_inside(thing), "nft", "delete", "table", thing["family"], thing["name"])
+    _nft(thing, "delete")
 
 
 def _path_there(thing: Thing) -> bool:
@@ -223,14 +240,69 @@ def _remove_folder(thing: Thing) -> None:
     shutil.rmtree(thing["name"])
 
 
-def _service_there(thing: Thing) -> bool:
+def _ovs_answers() -> bool:
     return _run("ovs-appctl", "--timeout=5", "version", fails=False) == 0
 
 
+def _ovs_daemons() -> Iterator[tuple[str, int]]:
+    """Yield (name, process id) of the daemons that `ovs-ctl stop` would end."""
+    for name in DAEMONS:
+        try:
+            pid = int((OVS_FOLDER / f"{name}.pid").read_text())
+        except (OSError, ValueError):
+            continue
+        if start_tick(pid) is not None:
+            yield name, pid
+
+
+def bears_mark(pid: int, run: str) -> bool:
+    """Say whether a process, or one that started it, was started by a run; False also where that cannot be seen."""
+    try:
+        return f"{MARK}={run}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+def _service_there(thing: Thing) -> bool:
+    return any(bears_mark(pid, thing["run"]) for _, pid in _ovs_daemons()) if thing.get("run") else False
+
+
 def _stop_service(thing: Thing) -> None:
-    """Stop Open vSwitch, unless somebody has bridges in it by now."""
-    if not _output("ovs-vsctl", "--timeout=10", "list-br").split():
+    """Stop Open vSwitch where nobody else can need it; raises LeftAlone where somebody does.
+
+    1. All of its daemons bear the run's mark. 2. It has no bridge, 3. no manager, and 4. no database but its own.
+    What cannot be seen is not taken for empty: then LiveError says so, and it goes on.
+    """
+    others = [name for name, pid in _ovs_daemons() if not bears_mark(pid, thing["run"])]  # 1
+    if others:
+        raise LeftAlone(f"somebody else started {', '.join(others)}")
+    try:
+        bridges = _said("ovs-vsctl", "--timeout=10", "list-br").split()  # 2
+        managers = _said("ovs-vsctl", "--timeout=10", "get-manager").split()  # 3
+        answer = _said("ovs-appctl", "--timeout=10", "-t", "ovsdb-server", "ovsdb-server/list-dbs").split()  # 4
+    except LiveError as error:
+        raise LiveError(
+            f"Open vSwitch goes on, because it cannot be seen whether others use it; `{OVS_CTL} stop` ends it ({error})"
+        ) from None
+    for what, found in (("bridges", bridges), ("managers", managers), ("databases", set(answer) - OVS_DATABASES)):
+        if found:
+            raise LeftAlone(f"others have {what} in it: {', '.join(sorted(found))}")
+    if not all(_exits(name, pid) for name, pid in reversed(list(_ovs_daemons()))):
         _run(OVS_CTL, "stop")
+
+
+def _exits(daemon: str, pid: int) -> bool:
+    """Ask a daemon of Open vSwitch to end, and say whether it did in time.
+
+    `ovs-ctl stop` does so too, and then waits for a minute where nobody reaps it, as in a container without an init.
+    """
+    _run("ovs-appctl", "--timeout=10", "-t", daemon, "exit", fails=False)
+    deadline = time.monotonic() + END_S
+    while start_tick(pid) is not None:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def _parameter(thing: Thing) -> Path:
@@ -258,26 +330,46 @@ def _restore_session(thing: Thing) -> None:
 
 def _ovs_setting_there(thing: Thing) -> bool:
     key = f"other_config:{thing['name']}"
-    return _output("ovs-vsctl", "--timeout=10", "--if-exists", "get", *OVS_ROW, key).strip(' "\n') == str(thing["ours"])
+    done = _finished("ovs-vsctl", "--timeout=10", "--if-exists", "get", *OVS_ROW, key)
+    return done.returncode == 0 and done.stdout.strip(' "\n') == str(thing["ours"])
 
 
 def _remove_ovs_setting(thing: Thing) -> None:
     _run("ovs-vsctl", "--timeout=10", "--no-wait", "remove", *OVS_ROW, "other_config", thing["name"])
 
 
-def _run(*command: str, fails: bool = True) -> int:
-    """Run a command and return its status; with `fails`, raise LiveError with what it says where that is not 0."""
+def _finished(*command: str, descriptor: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command, within `LIMIT_S`; it may have one descriptor of ours."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True)
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=LIMIT_S, stdin=subprocess.DEVNULL,
+            pass_fds=() if descriptor is None else (descriptor,),
+        )  # fmt: skip
     except FileNotFoundError:
-        done = subprocess.CompletedProcess(command, MISSING, "", f"{command[0]} is not installed")
+        return subprocess.CompletedProcess(command, MISSING, "", f"{command[0]} is not installed")
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, TIMED_OUT, "", f"it has not ended within {LIMIT_S:g} s")
+
+
+def status_of(*command: str) -> int:
+    """Run a command and return its status: MISSING, TIMED_OUT where it is not installed, takes too long."""
+    return _finished(*command).returncode
+
+
+def _run(*command: str, fails: bool = True, descriptor: int | None = None) -> int:
+    """Run a command and return its status; with `fails`, raise LiveError with what it says where that is not 0."""
+    done = _finished(*command, descriptor=descriptor)
     if fails and done.returncode:
         raise LiveError(f"{' '.join(command)} failed: {(done.stderr or done.stdout).strip()}")
     return done.returncode
 
 
-def _output(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True).stdout
+def _said(*command: str) -> str:
+    """Run a command and return what it says; raises LiveError where it fails."""
+    done = _finished(*command)
+    if done.returncode:
+        raise LiveError(f"{' '.join(command)} failed: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
 
 
 KINDS: dict[str, tuple[Callable[[Thing], bool], Callable[[Thing], None]]] = {

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mozart.live.network import OVS_CTL, ovs_runs
+from mozart.live.network import ovs_runs
+from mozart.live.things import OVS_CTL
 from mozart.tests.needs import lacks, required, wrongly_skipped
 
 ROOT = Path(__file__).resolve().parent.parent

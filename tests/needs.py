@@ -14,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mozart.live.network import OVS_CTL, ovs_runs, start_ovs
+from mozart.live.network import ovs_runs, start_ovs
+from mozart.live.things import OVS_CTL
 
 TRACES = Path(__file__).resolve().parent.parent.parent / "shared" / "traces"
 """Where the developers of mozart have real traces, beside the repository."""

@@ -210,7 +210,7 @@ def send_numbered(agent: BusClient, numbers: range) -> None:
 
 def saved_s(broker: Broker) -> float:
     """When the broker last wrote its data down, in s since 1970."""
-    path = broker.folder / "mosquitto.db"
+    path = broker.data / "mosquitto.db"
     return path.stat().st_mtime if path.exists() else 0.0
 
 
@@ -449,8 +449,8 @@ def test_two_brokers_side_by_side_and_a_given_port(tmp_path: Path, broker: Broke
 def test_the_folder_keeps_its_secrets_and_the_broker_stays_on_loopback(broker: Broker) -> None:
     assert broker.folder.stat().st_mode & 0o777 == 0o700
     for path in ("passwords", "rights", "mosquitto.conf"):
-        assert (broker.folder / path).stat().st_mode & 0o777 == 0o600
-    texts = [path.read_text(errors="replace") for path in broker.folder.iterdir()]
+        assert (broker.data / path).stat().st_mode & 0o777 == 0o600
+    texts = [path.read_text(errors="replace") for path in broker.data.iterdir()]
     command = Path(f"/proc/{broker.process.pid}/cmdline").read_text()
     assert not any(password in text for password in broker.passwords.values() for text in [*texts, command])
     local = [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]

@@ -169,7 +169,7 @@ def recorded(pid: int, start: int | None) -> Recorded:
 
 
 def test_left_overs_of_earlier_runs_are_named() -> None:
-    from mozart.live.things import start_tick
+    from mozart.agents.netns import start_tick
 
     left = found(Described(runs=[recorded(1, -5)]))["earlier runs"]
     assert (left.state, left.cure) == (MISSING, "mozart clean") and "x (1 things)" in left.found

@@ -67,8 +67,8 @@ def test_devices_are_what_agents_are_told(line):
         "device": "s2", "kind": "switch", "interface": "s2-mon", "netns_pid": None, "bridge": "s2",
         "management": "/var/run/openvswitch/s2.mgmt",
     }  # fmt: skip
-    assert devices["h3"] | {"netns_pid": 0} == {
-        "device": "h3", "kind": "host", "interface": "h3-eth0", "netns_pid": 0,
+    assert devices["h3"] | {"netns_pid": 0, "netns_start": 0} == {
+        "device": "h3", "kind": "host", "interface": "h3-eth0", "netns_pid": 0, "netns_start": 0,
     }  # fmt: skip
     assert Path(devices["s2"]["management"]).is_socket()
 

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from mozart.agents.netns import start_tick
 from mozart.cli import main
 from mozart.errors import LiveError, SpecError
 from mozart.live import record as records_module
 from mozart.live.clean import clean, running
 from mozart.live.processes import Process
-from mozart.live.record import FILE, MARK, Record, read_record, recorded_runs, undo
-from mozart.live.things import is_there, remove, start_tick
+from mozart.live.record import FILE, Record, read_record, recorded_runs, undo
+from mozart.live.things import MARK, is_there, remove
 from mozart.live.waiting import until
 from mozart.tests.needs import need, needs
 
