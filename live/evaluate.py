@@ -229,14 +229,14 @@ class Evaluator:
             flow = lasting.numbers(seen.keys(stints[-1].config.key))
             watched = np.any([stint.watched(device, self.observations) for stint in stints], axis=0)
             mine = np.flatnonzero((flow >= 0) & watched)
-            flow, sent_ns = flow[mine], seen.sent_ns[mine]
+            flow, sent_ns, serial = flow[mine], seen.sent_ns[mine], seen.serial[mine]
             columns["flow"].append(flow)
             columns["monitor"].append(np.full(len(mine), number))
             since_ns = seen.packets.time_ns[mine] - self.sampling.epoch_start_ns
             columns["epoch"].append(since_ns // self.sampling.epoch_ns)
             columns["bytes"].append(seen.packets.ip_bytes[mine])
-            columns["past"].append(lasting.past(flow, sent_ns))
-            columns["during"].append(lasting.during(flow, sent_ns))
+            columns["past"].append(lasting.past(flow, sent_ns, serial))
+            columns["during"].append(lasting.during(flow, sent_ns, serial))
         empty = np.zeros(0, np.int64)
         return {name: np.concatenate([empty, *parts]).astype(np.int64) for name, parts in columns.items()}
 
@@ -265,15 +265,10 @@ class Evaluator:
 
     def _told(self, config: SelectorConfig, made: Sequence[Selection]) -> dict[int, Sequence[str]]:
         """Return the monitors that were told of each selection by message; by index."""
-        seen = self.observations.seen.get(made[0].device) if made else None
-        if seen is None or not config.tells:
+        if not config.tells:
             return {}
-        told: dict[int, Sequence[str]] = {}
-        for i, selection in enumerate(made):
-            at = np.flatnonzero(seen.packets.time_ns == selection.time_ns)
-            if len(at):
-                told[i] = config.tells.get(self.observations.pairs.name(int(seen.pair[at[0]])), ())
-        return told
+        name_of = self.observations.pairs.name
+        return {i: config.tells.get(name_of(each.pair), ()) for i, each in enumerate(made) if each.pair >= 0}
 
     def _in_force(self, task: str) -> list[int]:
         """Return the ns from each event of a task to when its tag was in force."""

@@ -3,6 +3,9 @@
 That a flow was selected, and when, stands in the reports. How long the selection lasted depends on when the event was
 last true, which reports do not say: the same selector (selectors/) is run once more over the packets that the device
 saw, and says it. Times are those at which packets were sent, so that they mean the same at all devices.
+
+Several packets may have one time: which of them completed the event is told by its flow, its headers, and by where the
+event is true; what was sent after it, by its number among all that were sent.
 """
 
 from __future__ import annotations
@@ -18,9 +21,11 @@ from ..bus.config import SelectorConfig
 from ..selectors.events import EVENTS
 from ..selectors.selector import Sightings
 from .history import Stint
-from .observations import Observations, Seen
+from .observations import NOT_SENT, Observations, Seen
 
 Columns = Mapping[str, NDArray[Any]]
+HEADERS = ("src", "dst", "src_port", "dst_port", "protocol")
+"""What a report says of a selection's completing packet, beside its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,10 @@ class Selection:
     installed_ns: int
     """When its tag was in force; -1 where none was."""
     who: Who = Who()
+    serial: int = NOT_SENT
+    """Number of that packet among all that were sent, -1 where it is not known."""
+    pair: int = -1
+    """Number of its pair of sites, -1 where it is not known."""
 
 
 class Lasting:
@@ -59,9 +68,10 @@ class Lasting:
 
     def __init__(self, selections: Sequence[Selection], delay_ns: int) -> None:
         self.delay_ns = delay_ns
-        order = sorted(selections, key=lambda s: (s.flow, s.sent_ns))
+        order = sorted(selections, key=lambda s: (s.flow, s.sent_ns, s.serial))
         self.flow = np.array([s.flow for s in order], np.uint64)
         self.since_ns = np.array([s.sent_ns for s in order], np.int64)
+        self.since_serial = np.array([s.serial for s in order], np.int64)
         self.until_ns = np.array([s.until_ns for s in order], np.int64)
         self.keys = np.unique(self.flow)
         """Keys of the flows, in order; a flow's number is its place here."""
@@ -79,23 +89,32 @@ class Lasting:
         on = (self.since_ns < end_ns) & (self.until_ns >= start_ns)
         return np.unique(np.searchsorted(self.keys, self.flow[on])).astype(np.int32)
 
-    def past(self, flow: NDArray[np.int64], sent_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which packets, of the flows with some numbers, were sent after their flow's first selection."""
-        return self._behind(sent_ns, self.since_ns[self._first[flow]])
+    def past(self, flow: NDArray[np.int64], sent_ns: NDArray[np.int64], serial: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which packets, of the flows with some numbers, were sent after their flow's first selection.
 
-    def during(self, flow: NDArray[np.int64], sent_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+        `serial` is their numbers among all that were sent: those that were sent in one nanosecond have an order, too.
+        """
+        return self._behind(sent_ns, serial, self._first[flow])
+
+    def during(
+        self, flow: NDArray[np.int64], sent_ns: NDArray[np.int64], serial: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
         """Return which of them were sent while their flow was selected."""
         on = np.zeros(len(flow), np.bool_)
         counts = np.diff(np.append(self._first, len(self.flow)))
         for turn in range(int(counts.max(initial=0))):
             has = turn < counts[flow]
             at = self._first[flow[has]] + turn
-            on[has] |= self._behind(sent_ns[has], self.since_ns[at]) & (sent_ns[has] <= self.until_ns[at])
+            on[has] |= self._behind(sent_ns[has], serial[has], at) & (sent_ns[has] <= self.until_ns[at])
         return on
 
-    def _behind(self, sent_ns: NDArray[np.int64], since_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """The completing packet itself is not behind the selection."""
-        return (sent_ns > since_ns) & (sent_ns >= since_ns + self.delay_ns)
+    def _behind(
+        self, sent_ns: NDArray[np.int64], serial: NDArray[np.int64], at: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Return which packets are behind the selections `at`; the completing packet itself is not."""
+        since_ns, since = self.since_ns[at], self.since_serial[at]
+        together = (sent_ns == since_ns) & (since != NOT_SENT) & (serial > since)
+        return ((sent_ns > since_ns) | together) & (sent_ns >= since_ns + self.delay_ns)
 
 
 def selections_of(
@@ -110,7 +129,13 @@ def selections_of(
     flow, time_ns, installed = (
         np.concatenate([r[start + name] for r in columns]) for name in ("flow", "time_ns", "installed_ns")
     )
+    headers = {
+        name: np.concatenate([r[start + name] for r in columns])
+        for name in HEADERS
+        if all(start + name in r for r in columns)
+    }
     its_own = (time_ns >= stint.begin_ns) & (time_ns < stint.end_ns)
+    headers = {name: column[its_own] for name, column in headers.items()}
     flow, time_ns, installed = flow[its_own], time_ns[its_own], installed[its_own]
     who = _who(columns, start, its_own)
     hold_ns = round(config.hold_s * 1e9)
@@ -124,13 +149,19 @@ def selections_of(
     key = seen.keys(config.key)[mine]
     true = _events(config, seen, mine, key)
     trues = _by_key(key[true], seen.sent_ns[mine][true])
-    sent = _by_key(key, seen.packets.time_ns[mine], seen.sent_ns[mine])
+    is_true = np.zeros(len(seen.packets), np.bool_)
+    is_true[mine[true]] = True
+    rows = _by_key(key, mine)
     made = []
-    for f, t, i, w in zip(flow.tolist(), time_ns.tolist(), installed.tolist(), who, strict=True):
-        sent_ns = _sent_ns(sent.get(f), t)
+    said = zip(flow.tolist(), time_ns.tolist(), installed.tolist(), who, strict=True)
+    for number, (f, t, i, w) in enumerate(said):
+        header = {name: column[number] for name, column in headers.items()}
+        row = _completing(rows.get(f, (np.zeros(0, np.int64),))[0], t, header, seen, is_true)
+        sent_ns = t if row is None else int(seen.sent_ns[row])
         times = trues.get(f, (np.zeros(0, np.int64),))[0]
         until_ns = min(_last(times, sent_ns, hold_ns) + hold_ns, stint.end_ns)
-        made.append(Selection(device, f, t, sent_ns, until_ns, i, w))
+        serial, pair = (NOT_SENT, -1) if row is None else (int(seen.serial[row]), int(seen.pair[row]))
+        made.append(Selection(device, f, t, sent_ns, until_ns, i, w, serial, pair))
     return made
 
 
@@ -162,13 +193,21 @@ def _by_key(key: NDArray[np.uint64], *columns: NDArray[np.int64]) -> dict[int, t
     return dict(zip(keys.tolist(), zip(*parts, strict=True), strict=True))
 
 
-def _sent_ns(times: tuple[NDArray[np.int64], ...] | None, time_ns: int) -> int:
-    """Return when the packet was sent that the device saw at a time; that time, where the packet is not known."""
-    if times is None:
-        return time_ns
-    seen_ns, sent_ns = times
-    at = np.flatnonzero(seen_ns == time_ns)
-    return int(sent_ns[at[0]]) if len(at) else time_ns
+def _completing(
+    rows: NDArray[np.int64], time_ns: int, header: Mapping[str, Any], seen: Seen, is_true: NDArray[np.bool_]
+) -> int | None:
+    """Return the row of the packet that completed an event, among the rows of its flow; None where there is none.
+
+    1. It has the time that was reported. Of several, 2. it has the reported headers, and 3. the event is true at it;
+    4. of those it is the first. Where none has 2 or 3, that does not count.
+    """
+    found = rows[seen.packets.time_ns[rows] == time_ns]  # 1
+    for name, value in header.items():  # 2
+        column = getattr(seen.packets, name)[found]
+        same = (column == value).all(axis=1) if column.ndim > 1 else column == value
+        found = found[same] if same.any() else found
+    found = found[is_true[found]] if is_true[found].any() else found  # 3
+    return int(found[0]) if len(found) else None  # 4
 
 
 def _last(times: NDArray[np.int64], since_ns: int, hold_ns: int) -> int:

@@ -228,14 +228,14 @@ def test_selections_last_from_behind_the_completing_packet_to_their_end():
     assert lasting.numbers(np.array([9, 8, 7], np.uint64)).tolist() == [1, -1, 0]
     times = np.array([1, 1.5, 2, 3, 4, 5, 7]) * SECOND_NS
     flow = np.zeros(7, np.int64)
-    sent_ns = times.astype(np.int64)
-    assert lasting.during(flow, sent_ns).tolist() == [False, True, True, False, False, True, False]
-    assert lasting.past(flow, sent_ns).tolist() == [False, True, True, True, True, True, True]
+    sent_ns, unknown = times.astype(np.int64), np.full(7, NOT_SENT)
+    assert lasting.during(flow, sent_ns, unknown).tolist() == [False, True, True, False, False, True, False]
+    assert lasting.past(flow, sent_ns, unknown).tolist() == [False, True, True, True, True, True, True]
     assert lasting.active(3 * SECOND_NS, 4 * SECOND_NS).tolist() == []
     assert lasting.active(0, 5 * SECOND_NS).tolist() == [0]
     assert lasting.active(5 * SECOND_NS, 9 * SECOND_NS).tolist() == [0, 1]
     late = Lasting([selection(7, 1, 9)], SECOND_NS)
-    assert late.during(flow, sent_ns).tolist() == [False, False, True, True, True, True, True]
+    assert late.during(flow, sent_ns, unknown).tolist() == [False, False, True, True, True, True, True]
 
 
 class TaggedWorld:
