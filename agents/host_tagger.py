@@ -69,7 +69,8 @@ class HostTagger:
 
     def __init__(self, device: str, interface: str, netns_pid: int | None, netns_start: int | None = None) -> None:
         """Open nftables in the host's namespace; raises LiveError where that cannot be."""
-        self.device, self.interface, self.netns = device, interface, (netns_pid, netns_start)
+        self.device, self.interface, self.netns_pid = device, interface, netns_pid
+        self.netns = netns_pid, netns_start
         self._nft = Nftables(*self.netns)
         self._there: set[tuple[str, str]] | None = None
         """(kind, name) of what is ours in the table; None before anybody has looked."""
