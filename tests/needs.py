@@ -48,6 +48,7 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "ryu": (modules("ryu", "eventlet"), f"Ryu and eventlet; {SETUP}"),
     "paho": (modules("paho"), f"paho-mqtt; {SETUP}"),
     "tshark": (programs("tshark"), "tshark; scripts/setup, as root, installs it"),
+    "nfdump": (programs("nfdump", "nfcapd"), "nfdump with its nfcapd; scripts/setup, as root, installs it"),
     "gcc": (programs("gcc"), "a C compiler"),
     "scapy": (modules("scapy"), "scapy; scripts/setup installs it"),
     "dask": (modules("dask", "distributed"), "Dask; scripts/setup installs it"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,9 @@ from mozart.errors import SpecError
 from mozart.recordsets import FLOWS
 from mozart.replay.flow_ipfix import MOST_BYTES, domains_of, ipfix_messages, recorded, write_ipfix
 from mozart.replay.flow_zeek import FIELDS, write_zeek
+from mozart.tests.needs import needs
 
 S = 1_600_000_000 * 10**9
-NEEDS_NFDUMP = pytest.mark.skipif(
-    shutil.which("nfcapd") is None or shutil.which("nfdump") is None,
-    reason="needs nfdump and nfcapd (Debian package nfdump)",
-)
 
 
 def row(number: int, **other: Any) -> dict[str, Any]:
@@ -69,7 +65,7 @@ SOME = [
 LEFT_OUT = row(4, captured=False, why_not="full", packets=None, bytes=None, first_ns=None, last_ns=None)
 
 
-@NEEDS_NFDUMP
+@needs("nfdump")
 def test_nfdump_prints_the_same_flows(tmp_path: Path) -> None:
     path = tmp_path / "flows.nfcapd"
     assert write_nfdump(tables(*SOME, LEFT_OUT), path) == len(SOME) == flows_in(path)
@@ -89,7 +85,7 @@ def printed(each: dict[str, Any]) -> tuple[str, ...]:
     return (*ends, str(each["protocol"] or 0), *counts, *times)
 
 
-@NEEDS_NFDUMP
+@needs("nfdump")
 def test_a_collector_that_does_not_start_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     false = tmp_path / "nfcapd"
     false.write_text("#!/bin/sh\necho no room >&2\nexit 1\n")
@@ -153,15 +149,6 @@ def test_conn_log_has_zeeks_header_and_a_line_a_record(tmp_path: Path) -> None:
     assert (none["id.resp_h"], none["id.resp_p"], none["proto"]) == ("-", "-", "-")
     both = [each["uid"] for each in data if each["id.orig_p"] == "1001"]
     assert len(both) == 2 and len(set(both)) == 1 and len(both[0]) == 18
-
-
-def test_a_library_reads_conn_log(tmp_path: Path) -> None:
-    zeek = pytest.importorskip("zat.zeek_log_reader", reason="needs zat, a reader of Zeek's logs")
-    write_zeek(tables(*SOME), tmp_path / "conn.log")
-    found = list(zeek.ZeekLogReader(str(tmp_path / "conn.log")).readrows())
-    assert [each["orig_pkts"] for each in found] == [
-        each["packets"] for each in sorted(SOME, key=lambda each: (each["first_ns"], each["monitor"]))
-    ]
 
 
 @pytest.mark.parametrize("write", [write_ipfix, write_zeek])
