@@ -113,7 +113,7 @@ class BusClient:
         self.disk_errors = 0
         """Times that the spool could not be read or tidied up."""
         self.lost = 0
-        """Messages not spooled that the broker refused, that there was no room for, or, with QoS 0, no connection."""
+        """Messages not spooled that the broker refused, nobody heard, or found no room or connection."""
         self.connections = 0
         """How often the broker has taken the login."""
         self.denied: list[str] = []
@@ -360,6 +360,7 @@ class BusClient:
             self._unheard.add(sent.number)
         else:
             self.sent += 1
+            self.lost += reason.value == NO_SUBSCRIBER and not sent.retain
             if sent.number is not None:
                 self._kept[sent.number] = time.monotonic()
                 self._forget_kept()
