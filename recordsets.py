@@ -86,7 +86,9 @@ FLOWS = Recordset(
     "monitor that the flow's packets crossed in it. A selection whose flow crossed no monitor while it lasted has one "
     "row, with `monitor` null. Where several selections of a flow last in one epoch, they share one record of each "
     "monitor: its figures stand in the row of the first of them and are null in the others, so that sums count "
-    "everything once.",
+    "everything once. With `mozart replay --all-records` there is also one row for each record, with packets, that a "
+    "monitor has of a flow in an epoch in which no selection of it lasts: the columns of the selection are null, "
+    "`captured` is true, and `pre_event_bytes` is null.",
     (
         Column("task", "text", "name of the task", computed="as in the task file"),
         Column(
@@ -284,7 +286,7 @@ FLOWS = Recordset(
         Column(
             "pre_event_bytes",
             "int64",
-            "of true_bytes, those from before the flow's first selection",
+            "of true_bytes, those from before the flow's first selection; null for a record of a flow not selected",
             "B",
             nullable=True,
             computed="counted exactly, up to and with the packet that completes the event",

@@ -18,6 +18,7 @@ EXAMPLES = """examples:
   mozart open run --flows --not-captured             # which flows were missed, and why
   mozart open run --flows --top true_bytes --limit 5
   mozart open run --flows --why full --monitor s3 --json
+  mozart open run --mode recent --all-records --top bytes
   mozart open run --mode recent --memory 1024 --export nfdump flows.nfcapd
   mozart open run --links --json"""
 EXPORTS = {
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     state.add_argument("--not-captured", action="store_true", help="missed: some monitor on the way has no record")
     state.add_argument("--captured", action="store_true", help="captured by all monitors on the way")
     state.add_argument("--unreachable", action="store_true", help="out of every tag's reach")
+    state.add_argument("--all-records", action="store_true", help="with the records of flows that nobody selected")
     flows.add_argument("--why", metavar="W,W", help="missed for one of these reasons (mozart list columns has them)")
     flows.add_argument("--monitor", metavar="D,D", help="judged at these monitors alone, such as s3,s6")
     flows.add_argument("--src", metavar="ADDRESS", help="from this address")
@@ -84,6 +86,7 @@ def _about_flows(args: argparse.Namespace) -> bool:
         "not_captured",
         "captured",
         "unreachable",
+        "all_records",
         "why",
         "monitor",
         "src",
@@ -208,7 +211,9 @@ def _flows(args: argparse.Namespace, folder: RunFolder) -> None:
     given = ((MISSED, args.not_captured), (CAPTURED, args.captured), (UNREACHABLE, args.unreachable))
     state = next((state for state, asked in given if asked), None)
     most = args.limit if args.limit or args.json or args.export else LIMIT
-    found = list_flows(table, wanted, state, _words(args.why), args.top, most)
+    if args.all_records and not table["event"].null_count:
+        raise SpecError("the run has no records of unselected flows; mozart replay --all-records --out DIR keeps them")
+    found = list_flows(table, wanted, state, _words(args.why), args.top, most, args.all_records)
     if args.export:
         _export(found.rows(), *args.export)
     if args.json:

@@ -57,6 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--flows-csv", action="store_true", help="write the flows as CSV too where there are more than a million rows"
     )
+    parser.add_argument(
+        "--all-records", action="store_true", help="flows.parquet has the records of flows that nobody selected too"
+    )
     parser.add_argument("--force", action="store_true", help="replace the run that DIR holds")
     parser.add_argument("--json", action="store_true", help="write the result as JSON on standard output")
 
@@ -91,6 +94,7 @@ def _replay(args: argparse.Namespace, spec: Spec) -> int:
             seed=args.seed,
             algorithm=args.algorithm or DEFAULT,
             flows=Path(args.out) / FLOWS_FILE if args.out else False,
+            all_records=args.all_records,
             progress=progress,
             stop=stop,
             look=_refuse_idle,
@@ -147,6 +151,8 @@ def _read(args: argparse.Namespace) -> Spec:
             check_folder(args.out)
     useless = args.flows_csv and args.out is None
     options.refuse_if(useless, "--flows-csv is for the run folder; give --out, or leave --flows-csv out")
+    useless = args.all_records and args.out is None
+    options.refuse_if(useless, "--all-records is for the run folder; give --out, or leave --all-records out")
     spec = None
     with options.caught():
         spec = load(args.spec)

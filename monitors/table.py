@@ -127,10 +127,10 @@ class Table:
         """Return the slots that hold a flow."""
         return np.flatnonzero(self.fp)
 
-    def records(self) -> Records:
-        """Report: the selected flows; without coordination all of them."""
+    def records(self, every: bool = False) -> Records:
+        """Report: the selected flows; without coordination, or with `every`, all of them."""
         slots = self.occupied()
-        if not self.mode.reports_all:
+        if not (every or self.mode.reports_all):
             slots = slots[self.rank[slots] >= lk.ANNOUNCED]
         stats = self.stats[slots]
         selected = stats[:, lk.SELECTED_NS] >= 0

@@ -23,6 +23,7 @@ from ..traces.silences import Silences
 from ..traces.sites import Sites
 from . import route_kernels
 from .crossings import Routed
+from .identity import Identities
 from .notices import Notices
 from .routes import Drops, Routes
 from .streams import Streams
@@ -67,7 +68,9 @@ class Feed:
         stop: threading.Event,
         epoch_start_ns: int | None = None,
         taken: Taken | None = None,
+        identifies: bool = False,
     ) -> None:
+        """Take what the packets are turned with; `identifies` hands on who sent each stream with an epoch's end."""
         self.batches, self.routes, self.sites, self.drops, self.needs = batches, routes, sites, drops, needs
         self.taken, self.flow_hash = taken, flow_hash
         self.epoch_ns = round(epoch_s * 1e9)
@@ -88,6 +91,8 @@ class Feed:
         self._zeros = np.empty(0, np.uint64)
         self._streams: dict[str, Streams] = {}
         self._streams = self._new_streams()
+        self.identifies = identifies
+        self._identities = self._new_identities()
 
     def __iter__(self) -> Iterator[Prepared | EpochEnd]:
         try:
@@ -134,7 +139,12 @@ class Feed:
         end_ns = start_ns + self.epoch_ns
         yield self._prepare(PacketBatch.empty(0), end_ns)
         streams, self._streams = self._streams, self._new_streams()
-        yield EpochEnd(self._epoch, start_ns, end_ns, streams)
+        identity = {kind: some.joined() for kind, some in self._identities.items()}
+        self._identities = self._new_identities()
+        yield EpochEnd(self._epoch, start_ns, end_ns, streams, identity)
+
+    def _new_identities(self) -> dict[str, Identities]:
+        return {kind: Identities() for kind in self.needs.keys} if self.identifies else {}
 
     def _new_streams(self) -> dict[str, Streams]:
         """Make room for as many streams as the last epoch had."""
@@ -163,6 +173,8 @@ class Feed:
             for kind, streams in self._streams.items()
             if kind not in row
         }
+        for kind, identities in self._identities.items():
+            identities.add(batch, row[kind])
         notices, path = self.notices.due(end_ns)
         return Prepared(
             batch,

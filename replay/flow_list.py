@@ -7,6 +7,7 @@ taken together:
    flow where it has a record of it in any of them.
 2. A flow is *captured* where all monitors that it crossed captured it, *unreachable* where no tag could reach any, and
    *missed* otherwise. Its packets and bytes are those of the monitor that has most.
+3. Records of flows that nobody selected (`--all-records`) stand apart, where they are wanted: as *unselected* flows.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from ..recordsets import FLOWS
 FLOW = ("task", "src", "dst", "src_port", "dst_port", "protocol", "event")
 SETTING = ("mode", "memory_entries", "detection_delay_ms")
 VOLUMES = ("packets", "bytes", "true_packets", "true_bytes", "pre_event_bytes")
-CAPTURED, MISSED, UNREACHABLE = "captured", "missed", "unreachable"
-STATES = (CAPTURED, MISSED, UNREACHABLE)
+CAPTURED, MISSED, UNREACHABLE, UNSELECTED = "captured", "missed", "unreachable", "unselected"
+STATES = (CAPTURED, MISSED, UNREACHABLE, UNSELECTED)
 BEYOND_REACH = ("unreachable", "no-monitor")
 """The reasons that no table and no monitor can help."""
 WHY_NOT = tuple(word for word, _ in FLOWS["why_not"].values)
@@ -58,12 +59,13 @@ def list_flows(
     why: Sequence[str] = (),
     top: str | None = None,
     most: int | None = None,
+    all_records: bool = False,
 ) -> FlowList:
     """Return the flows of a pyarrow table of flows that have the wanted values, in the order of their selection.
 
     `wanted` has values by column. `state` is one of STATES; `why` are words of WHY_NOT, one of which must hold at a
-    monitor without a record. `top` puts the largest of a column first; `most` ends the list. Raises SpecError for
-    words that there are not.
+    monitor without a record. `top` puts the largest of a column first; `most` ends the list. `all_records` has the
+    records of flows that nobody selected too. Raises SpecError for words that there are not.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -74,6 +76,8 @@ def list_flows(
     if top is not None and top not in ORDERS:
         raise SpecError(f"flows have no order by {top!r}{suggestion(top, ORDERS)}; there are {', '.join(ORDERS)}")
     plain = _decoded(flows)
+    if not all_records:
+        plain = plain.filter(pc.is_valid(plain["event"]))
     for column, values in wanted.items():
         if values:
             among = pa.array(values, plain.schema.field(column).type)
@@ -142,6 +146,7 @@ def _lines(flows: Any) -> Any:
     )  # fmt: skip
     whole = pc.and_(pc.greater(lines["monitors"], 0), pc.equal(lines["monitors"], lines["captured_monitors"]))
     state = pc.if_else(lines["reachable"], pc.if_else(whole, CAPTURED, MISSED), UNREACHABLE)
+    state = pc.if_else(pc.is_valid(lines["event"]), state, UNSELECTED)  # 3
     reasons = _reasons([lines[word].to_numpy(zero_copy_only=False) for word in words])
     return lines.drop_columns(["reachable", *words]).append_column("state", state).append_column("why_not", reasons)
 

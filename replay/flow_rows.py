@@ -18,6 +18,7 @@ from ..monitors.modes import MODES
 from ..monitors.records import CAPTURES, Records
 from ..recordsets import FLOWS
 from ..traces.addresses import address_column
+from .identity import Identity
 from .outcome import Match, Setting
 from .selection_log import Chosen, joined
 from .truth import Pairs
@@ -90,7 +91,7 @@ class EpochRows:
         later = self.pairs.after_bytes[:, delay]
         columns: dict[str, Any] = {
             **self._shared,
-            "mode": _constant(setting.mode, n),
+            "mode": constant(setting.mode, n),
             "memory_entries": pa.array(np.full(n, setting.memory_entries, np.int64)),
             "detection_delay_ms": pa.array(np.full(n, delay_ms)),
             "pre_event_bytes": self._true(self.pairs.bytes - later),
@@ -108,15 +109,15 @@ class EpochRows:
         numbered = self.pair >= 0
         monitor = np.where(numbered, self.pairs.monitor[self.pair] if len(self.pairs) else 0, 0)
         return {
-            "task": _constant(facts.task, n),
+            "task": constant(facts.task, n),
             **{name: column.take(pa.array(self.selection)) for name, column in identity.items()},
-            "event": _constant(facts.event, n),
+            "event": constant(facts.event, n),
             "event_value": pa.array(chosen.value[self.selection], from_pandas=True),
             "selected_ns": pa.array(chosen.time_ns[self.selection]),
-            "selector": _coded(chosen.where[self.selection], facts.selectors),
+            "selector": coded(chosen.where[self.selection], facts.selectors),
             "selection": pa.array(chosen.number[self.selection]),
             "epoch": pa.array(np.where(numbered, self.epoch, chosen.epoch[self.selection])),
-            "monitor": _coded(monitor, facts.monitors, ~numbered),
+            "monitor": coded(monitor, facts.monitors, ~numbered),
             "true_packets": self._true(self.pairs.packets),
             "true_bytes": self._true(self.pairs.bytes),
         }
@@ -152,24 +153,29 @@ class EpochRows:
             has[at] &= known
             return self._of_pairs(column, has)
 
-        mean = records.bytes / np.maximum(records.packets, 1)
-        bounded = np.isfinite(records.missed_packets_bound)
-        bound = records.bytes + np.where(bounded, records.missed_packets_bound, 0) * mean
-        distinct = next(iter(records.measured.values()), None)
-        has_distinct = False if distinct is None else ~np.isnan(distinct)
-        coded = figures(records.capture.astype(np.int32))
         return {
             "captured": pa.array(captured),
-            "why_not": _coded(rows, REASONS, (rows == CAPTURED) | (not self.known)),
-            "capture_mode": _dictionary(coded, CAPTURES),
-            "packets": figures(records.packets),
-            "bytes": figures(records.bytes),
-            "distinct": figures(np.zeros(len(at)) if distinct is None else distinct, has_distinct),
-            "estimate_bytes": figures(records.estimate_bytes),
-            "bound_bytes": figures(bound, bounded),
-            "first_ns": figures(records.first_ns),
-            "last_ns": figures(records.last_ns),
+            "why_not": coded(rows, REASONS, (rows == CAPTURED) | (not self.known)),
+            "capture_mode": dictionary(figures(records.capture.astype(np.int32)), CAPTURES),
+            **{name: figures(value, known) for name, (value, known) in figures_of(records).items()},
         }
+
+
+def figures_of(records: Records) -> dict[str, tuple[NDArray[Any], Any]]:
+    """Return the numbers of records by column, each with whether it is known (for each record, or for all)."""
+    mean = records.bytes / np.maximum(records.packets, 1)
+    bounded = np.isfinite(records.missed_packets_bound)
+    bound = records.bytes + np.where(bounded, records.missed_packets_bound, 0) * mean
+    distinct = next(iter(records.measured.values()), None)
+    return {
+        "packets": (records.packets, True),
+        "bytes": (records.bytes, True),
+        "distinct": (np.zeros(len(records)), False) if distinct is None else (distinct, ~np.isnan(distinct)),
+        "estimate_bytes": (records.estimate_bytes, True),
+        "bound_bytes": (bound, bounded),
+        "first_ns": (records.first_ns, True),
+        "last_ns": (records.last_ns, True),
+    }
 
 
 def why_not(
@@ -186,33 +192,33 @@ def why_not(
     return np.where(after_packets == 0, UNREACHABLE, np.where(captured, CAPTURED, missed))
 
 
-def identity_columns(chosen: Chosen, key: str) -> dict[str, Any]:
-    """Return the columns of what identifies the flow of each selection; null where it is no part of the key."""
+def identity_columns(chosen: Chosen | Identity, key: str) -> dict[str, Any]:
+    """Return the columns of what identifies each flow; null where it is no part of the key."""
     import pyarrow as pa
 
     parts = PARTS.get(key, (key,))
     columns: dict[str, Any] = {}
     for name in ("src", "dst"):
-        columns[name] = address_column(getattr(chosen, name)) if name in parts else _constant(None, len(chosen))
+        columns[name] = address_column(getattr(chosen, name)) if name in parts else constant(None, len(chosen))
     for name in ("src_port", "dst_port", "protocol"):
         value = getattr(chosen, name)
         columns[name] = pa.array(value) if name in parts else pa.nulls(len(chosen), pa.from_numpy_dtype(value.dtype))
     return columns
 
 
-def _constant(text: str | None, rows: int) -> Any:
+def constant(text: str | None, rows: int) -> Any:
     """Return a coded column with one text in all rows, or null."""
-    return _coded(np.zeros(rows, np.int32), (text or "",), np.full(rows, True) if text is None else None)
+    return coded(np.zeros(rows, np.int32), (text or "",), np.full(rows, True) if text is None else None)
 
 
-def _coded(code: NDArray[np.integer], texts: Sequence[str], null: NDArray[np.bool_] | None = None) -> Any:
+def coded(code: NDArray[np.integer], texts: Sequence[str], null: NDArray[np.bool_] | None = None) -> Any:
     """Return a column of texts by number, null where a mask says so."""
     import pyarrow as pa
 
-    return _dictionary(pa.array(code.astype(np.int32), mask=null), texts)
+    return dictionary(pa.array(code.astype(np.int32), mask=null), texts)
 
 
-def _dictionary(codes: Any, texts: Sequence[str]) -> Any:
+def dictionary(codes: Any, texts: Sequence[str]) -> Any:
     import pyarrow as pa
 
     return pa.DictionaryArray.from_arrays(codes, pa.array(list(texts), pa.string()))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..recordsets import FLOWS
-from .flow_list import CAPTURED, MISSED, SETTING, UNREACHABLE, FlowList
+from .flow_list import SETTING, STATES, UNSELECTED, FlowList
 from .legend import HEAD, legend
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ SHOWN = (
     ("before", "of the true bytes, those from before its selection"),
 )
 """The columns, and what they mean."""
+NOBODY = "a state: monitors have records of the flow from epochs in which no selection of it lasted"
 
 
 def tables(found: FlowList) -> list[RenderableType]:
@@ -52,7 +53,8 @@ def tables(found: FlowList) -> list[RenderableType]:
         cells = [flow_name(line), *(_text(line[name]) for name in varied), *_cells(line, begin_ns)]
         table.add_row(*(Text(cell) for cell in ([line["task"]] * several + cells)))
     why = [entry for entry in FLOWS["why_not"].values if any(entry[0] in line["why_not"] for line in lines)]
-    return [*shown, table, Text(HEAD, style="dim"), legend([*SHOWN, *why])]
+    apart = [(UNSELECTED, NOBODY)] if any(line["state"] == UNSELECTED for line in lines) else []
+    return [*shown, table, Text(HEAD, style="dim"), legend([*SHOWN, *apart, *why])]
 
 
 def _sentences(found: FlowList, lines: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> list[str]:
@@ -60,7 +62,7 @@ def _sentences(found: FlowList, lines: Sequence[Mapping[str, Any]], varied: Sequ
     if not lines:
         return ["no such flow"]
     states = [line["state"] for line in lines]
-    counts = ", ".join(f"{states.count(s):,} {s}" for s in (CAPTURED, MISSED, UNREACHABLE) if s in states)
+    counts = ", ".join(f"{states.count(s):,} {s}" for s in STATES if s in states)
     cut = f"the first {len(lines):,} of {found.of:,} lines" if found.of > len(lines) else f"{found.of:,} lines"
     fixed = ", ".join(f"{name.replace('_', ' ')} {_text(lines[0][name])}" for name in SETTING if name not in varied)
     return [f"{cut}, each a flow{' in one setting' if varied else ''}: {counts}" + (f"; {fixed}" if fixed else "")]

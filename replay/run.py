@@ -65,6 +65,7 @@ def replay(
     taken: Taken | None = None,
     flow_secret: str | None = None,
     flows: bool | str | Path = True,
+    all_records: bool = False,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
     look: Callable[[Placed], object] = lambda placed: None,
@@ -78,10 +79,13 @@ def replay(
     are not replayed, and `Result.refused` says why. Epochs count from `epoch_start_ns` (since 1970), or else from the
     first packet. `taken` has the paths of flows that are known. `flow_secret` (hexadecimal) makes flow keys those of a
     live run; else it follows from the seed. `flows` is a Parquet file to which the rows of selected flows go as epochs
-    end, True to keep them in memory, or False for none. `stop`, once set, ends the trace early. `look` is called with
+    end, True to keep them in memory, or False for none; with `all_records` also the rows of records of flows that nobody
+    selected. `stop`, once set, ends the trace early. `look` is called with
     what was placed before the first packet, and may raise. Returns a Result; its `error` says where a damaged trace
     ended. Raises SpecError, PlacementError and TraceError for input that cannot be used at all.
     """
+    if all_records and flows is False:
+        raise SpecError("all_records needs flows: True, or a file for them")
     memory = several("memory", memory, fields_of(MonitorSpec)["memory_entries"])
     delay = fields_of(SelectorSpec)["detection_delay_ms"]
     detection_delay_ms = several("detection_delay_ms", detection_delay_ms, delay, MAX_DELAYS)
@@ -102,7 +106,7 @@ def replay(
         feed = Feed(
             source, routes, _sites(plan, topology), link_drops(routes, plan.loss) if plan.loss else None,
             needs_of([_needs(task.channels) for task in tasks]), plan.sampling.epoch_s, plan.traffic.speed,
-            plan.seed, flow_hash, stop, epoch_start_ns, taken,
+            plan.seed, flow_hash, stop, epoch_start_ns, taken, all_records,
         )  # fmt: skip
         counted, loads = FlowCount(), LinkLoads(routes)
         begin = time.perf_counter()

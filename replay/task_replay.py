@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,12 +25,14 @@ from . import route_kernels
 from .channels import NOWHERE, Channels
 from .crossings import Messages, Room, Routed, crossings
 from .flow_rows import EpochRows, Facts, gathered
+from .identity import Identity
 from .locate import Hop, LinkLoss, compare, hops_between, learn_truth, located
 from .outcome import Outcome, Setting
 from .routes import Routes, link_chances
 from .selection_log import Chosen, SelectionLog
 from .streams import After, Streams
 from .truth import Pairs, Selected, losses_of, pairs_of, paths_of
+from .unselected_rows import UnselectedRows
 
 Job = Callable[[], None]
 
@@ -64,6 +66,8 @@ class EpochEnd:
     start_ns: int
     end_ns: int
     streams: Mapping[str, Streams]
+    identity: Mapping[str, Identity] = field(default_factory=dict)
+    """By key kind, who sent each stream; empty where nobody wants it."""
 
 
 class TaskReplay:
@@ -82,7 +86,10 @@ class TaskReplay:
         flow_hash: FlowHash,
         with_flows: bool = False,
     ) -> None:
-        """Start with nothing selected; `with_flows` keeps the rows of flows too (`take_flows`)."""
+        """Start with nothing selected; `with_flows` keeps the rows of flows too (`take_flows`).
+
+        Rows of records that nobody selected are among them where an epoch's end says who sent its streams.
+        """
         self.task, self.channels, self.routes, self.seed, self.flow_hash = task, channels, routes, seed, flow_hash
         self.key_kind = task.selector.key
         self.settings, self.delays_ms = settings, tuple(delays_ms)
@@ -213,12 +220,18 @@ class TaskReplay:
         if self.log is not None:
             lasting, unseen = self.log.end_epoch(end.number, end.start_ns, end.end_ns, np.unique(pairs.flow))
             rows = EpochRows(self.facts, end.number, lasting, unseen, pairs)
+        others = None
+        if self.log is not None and end.identity:
+            who = end.identity[self.key_kind]
+            others = UnselectedRows(self.facts, end.number, selected, streams, who, self.channels)
         after, self.after = self.after, After(len(self.delays_ms))
         for outcome in self.outcomes:
             outcome.selected_flows = len(keys)
 
         def job(d: int) -> Job:
             def run() -> None:
+                if others is not None:
+                    self._add_unselected(d, others)
                 self._end_epoch(d, end.number, pairs, selected, path, streams, after, rows)
 
             return run
@@ -263,6 +276,13 @@ class TaskReplay:
                 reports_all = MODES[self.settings[s].mode].reports_all
                 compare(found, records[s], complete[s], selected, self.hops, path, reports_all)
                 learn_truth(found, losses)
+
+    def _add_unselected(self, d: int, rows: UnselectedRows) -> None:
+        """Keep the rows of what the tables hold of flows that nobody selected."""
+        for setting, tables in zip(self.settings, self.tables[d], strict=True):
+            self._flows[d].append(
+                rows.table(setting, self.delays_ms[d], [table.records(every=True) for table in tables])
+            )
 
     def take_flows(self) -> list[Any]:
         """Return and forget the rows of flows of the epochs that have ended, as arrow tables."""

@@ -40,6 +40,8 @@ def flows_add_up(flows: Flows, rows: Iterable[dict[str, Any]]) -> None:
     """Compare the sums of flows with the rows: selected, reachable and captured flows, volumes, mean error."""
     by_setting: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for row in flows.rows():
+        if row["event"] is None:
+            continue  # nobody selected it
         by_setting[tuple(row[name] for name in SETTING)].append(row)
     for row in rows:
         mine = sums_of(by_setting[tuple(row[name] for name in SETTING)])

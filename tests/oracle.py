@@ -680,6 +680,8 @@ class TaskOracle:
         self.latest: dict[tuple[int, str], Selected] = {}
         self.times: dict[int, int] = {}
         self.flow_rows: list[dict[str, Any]] = []
+        self.unselected_rows: list[dict[str, Any]] = []
+        self.who: dict[int, Packet] = {}
         self.truth: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0, 0, 0])
         """By flow and monitor: bytes, pre-event bytes, packets while the selection lasted."""
         links = {frozenset((link.a, link.b)): link.name for link in topology.links}
@@ -708,6 +710,7 @@ class TaskOracle:
         """A packet goes its way: tagged by what is selected so far, judged, then seen by the monitors."""
         now, flow = packet.time_ns, packet.key[self.kind]
         self.times[packet.serial] = now
+        self.who[flow] = packet
         self.deliver(now)
         selector = self.selector_of(packet.path)
         tagged = selector in packet.crossed and self.selections.tags((flow, selector), now)
@@ -862,6 +865,7 @@ class TaskOracle:
         lasting = [s for s in self.made if s.last_true_ns + self.selections.hold_ns >= start_ns]
         for setting in self.settings:
             self.flow_rows += self.flows_of(setting, number, lasting)
+            self.unselected_rows += self.unselected(setting, number, {selected.flow for selected in lasting})
             self.report(setting, active)
         for selected in lasting:
             selected.crossed |= any((selected.flow, device) in self.epoch for device in self.monitors)
@@ -890,6 +894,21 @@ class TaskOracle:
                     yield row
             seen.add(selected.flow)
 
+    def unselected(self, setting: Setting, number: int, selected: set[int]) -> Iterator[dict[str, Any]]:
+        """Return a row for each entry with packets, reported or not, of a flow that is not selected."""
+        for device, table in zip(self.monitors, setting.tables, strict=True):
+            for entry in table.entries_of():
+                if entry.packets and entry.flow not in selected:
+                    crossed = self.epoch[entry.flow, device]
+                    yield {
+                        **self.plain_row(setting, self.who[entry.flow], number),
+                        "monitor": device,
+                        "captured": True,
+                        "true_packets": len(crossed.serials),
+                        "true_bytes": crossed.bytes,
+                        **self.record_of(setting, entry),
+                    }
+
     def unseen(self, some: Iterable[Selected], start_ns: int, number: int, end_ns: int) -> None:
         """Add a row for each of some selections that have ended, where no monitor was crossed while they lasted."""
         for selected in some:
@@ -911,22 +930,27 @@ class TaskOracle:
             return "not-sampled"
         return "full" if table.collisions else "late"
 
-    def flow_row(self, setting: Setting, selected: Selected, number: int) -> dict[str, Any]:
-        packet, kind = selected.packet, self.kind
+    def plain_row(self, setting: Setting, packet: Packet, number: int) -> dict[str, Any]:
+        """Return a row that says who a packet's flow is, in what setting and epoch."""
+        kind = self.kind
         row: dict[str, Any] = dict.fromkeys(FLOWS.names)
         parts = {"five-tuple": ("src", "dst", "src_port", "dst_port", "protocol"), "src+dst": ("src", "dst")}
         row |= {name: getattr(packet, name) for name in parts.get(kind, (kind,))}
         return row | {
             "task": self.task.name,
+            "mode": setting.mode,
+            "memory_entries": setting.entries,
+            "detection_delay_ms": float(self.delay_ms),
+            "epoch": number,
+        }
+
+    def flow_row(self, setting: Setting, selected: Selected, number: int) -> dict[str, Any]:
+        return self.plain_row(setting, selected.packet, number) | {
             "event": self.task.selector.event,
             "event_value": selected.value,
             "selected_ns": selected.at_ns,
             "selector": selected.selector,
             "selection": selected.number,
-            "mode": setting.mode,
-            "memory_entries": setting.entries,
-            "detection_delay_ms": float(self.delay_ms),
-            "epoch": number,
             "captured": False,
         }
 

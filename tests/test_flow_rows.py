@@ -86,6 +86,18 @@ def test_no_flows_are_made_where_nobody_wants_them(monkeypatch: pytest.MonkeyPat
     assert result.rows[0]["selected_flows"] > 0
 
 
+def test_records_of_unselected_flows_come_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = random_packets(3, 900)
+    plain = replayed(monkeypatch, WORLD, batch)
+    every = replayed(monkeypatch, WORLD, batch, size=70, all_records=True)
+    rows = list(every.flows.rows())
+    assert [row for row in rows if row["event"] is not None] == list(plain.flows.rows())
+    assert every.rows == plain.rows
+    assert {row["mode"] for row in rows if row["event"] is None} == {"none", "two-mode", "mozart", "recent"}
+    with pytest.raises(SpecError, match="all_records needs flows"):
+        replayed(monkeypatch, WORLD, batch, flows=False, all_records=True)
+
+
 def test_csv_and_frames_have_the_same_rows(some: Flows, tmp_path: Path) -> None:
     table = pa.csv.read_csv(some.write_csv(tmp_path / "flows.csv"))
     assert table.column_names == list(FLOWS.names)
@@ -121,6 +133,11 @@ def test_the_run_folder_of_the_command_has_the_flows(tmp_path: Path, capsys: pyt
     assert "flows.parquet" in capsys.readouterr().err
     assert cli.main(["replay", str(tmp_path / "tasks.yaml"), "--flows-csv"]) == 2
     assert "--flows-csv is for the run folder; give --out" in capsys.readouterr().err
+    assert cli.main(["replay", str(tmp_path / "tasks.yaml"), "--all-records"]) == 2
+    assert "--all-records is for the run folder; give --out" in capsys.readouterr().err
+    assert cli.main(["replay", str(tmp_path / "tasks.yaml"), "--all-records", "--out", str(tmp_path / "all")]) == 0
+    everyone = list(Flows(path=tmp_path / "all" / "flows.parquet").rows())
+    assert {row["captured"] for row in everyone if row["event"] is None} == {True}
 
 
 def test_flows_of_ipv6_have_their_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +188,11 @@ def tasks(draw: st.DrawFn) -> dict[str, Any]:
     seed=st.integers(0, 2**32),
     epoch_s=st.sampled_from([1, 7]),
     options=st.fixed_dictionaries(
-        {"memory": st.sampled_from([[4], [64, 9]]), "detection_delay_ms": st.sampled_from([[0], [0.5, 700]])}
+        {
+            "memory": st.sampled_from([[4], [64, 9]]),
+            "detection_delay_ms": st.sampled_from([[0], [0.5, 700]]),
+            "all_records": st.booleans(),
+        }
     ),
     drops=st.booleans(),
 )

@@ -146,6 +146,23 @@ def test_flows_are_summed_up_over_monitors_and_epochs() -> None:
     assert list_flows(pieces, {"mode": ["mozart"]}).lines["why_not"].to_pylist() == found.lines["why_not"].to_pylist()
 
 
+def test_records_that_nobody_selected_stand_apart(
+    with_flows: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nobody = dict.fromkeys(("event", "event_value", "selected_ns", "selector", "selection", "pre_event_bytes"))
+    others = [row("10.0.0.1", "s1", epoch=2, bytes=7000, **nobody), row("10.0.0.8", "s2", **nobody)]
+    table = pa.Table.from_pylist(ROWS + others, FLOWS.arrow_schema())
+    wanted = {"mode": ["mozart"]}
+    assert list_flows(table, wanted).rows().equals(list_flows(table.slice(0, len(ROWS)), wanted).rows())
+    found = list_flows(table, wanted, top="bytes", all_records=True)
+    assert [(line["src"], line["state"], line["bytes"]) for line in found.lines.to_pylist()[:2]] == [
+        ("10.0.0.1", "unselected", 7000), ("10.0.0.1", "captured", 300)
+    ]  # fmt: skip
+    pa.parquet.write_table(table, with_flows / "flows.parquet")
+    assert "1 missed, 2 unreachable, 2 unselected" in shown(capsys, with_flows, "--all-records", "--mode", "mozart")
+    assert "no records of unselected flows; mozart replay --all-records" in refused(capsys, folder, "--all-records")
+
+
 def test_as_many_flows_are_captured_and_missed_as_the_rows_say(folder: Path) -> None:
     run = OPEN.open_run(folder, "arrow")
     for row in run.rows.to_pylist():
@@ -153,7 +170,7 @@ def test_as_many_flows_are_captured_and_missed_as_the_rows_say(folder: Path) -> 
         states = list_flows(run.flows, wanted).lines["state"].to_pylist()
         reachable = row["selected_flows"] - row["unreachable_flows"]
         missed = reachable - row["captured_flows"]
-        assert [states.count(state) for state in STATES] == [row["captured_flows"], missed, row["unreachable_flows"]]
+        assert [states.count(state) for state in STATES] == [row["captured_flows"], missed, row["unreachable_flows"], 0]
         assert len(states) == row["selected_flows"] > 0
 
 

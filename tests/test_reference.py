@@ -19,7 +19,7 @@ from mozart.placement.algorithms import ALGORITHMS
 from mozart.replay.columns import LINKS, ROWS
 from mozart.replay.run import replay
 from mozart.selectors.events import EVENTS
-from mozart.topologies.catalogue import MAKERS
+from mozart.topologies.catalogue import SUMMARIES, TABLES
 
 SPEC = {
     "topology": {"name": "line", "n": 3},
@@ -58,12 +58,13 @@ def listed(capsys: pytest.CaptureFixture[str], what: str) -> Any:
 
 @pytest.mark.parametrize(
     ("what", "there"),
-    [("events", EVENTS), ("measures", MEASURES), ("algorithms", ALGORITHMS), ("topologies", MAKERS)],
+    [("events", EVENTS), ("measures", MEASURES), ("algorithms", ALGORITHMS), ("topologies", TABLES)],
 )
 def test_everything_with_a_name_is_listed(what: str, there: Any, capsys: pytest.CaptureFixture[str]) -> None:
     found = listed(capsys, what)
     assert [each["name"].removeprefix("FILE") for each in found] == list(there)
     assert all(each["summary"] for each in found)
+    assert set(SUMMARIES) == set(TABLES)
     for parameter in (parameter for each in found for parameter in each["parameters"]):
         assert list(parameter) == ["name", "type", "unit", "default", "meaning"]
         assert parameter["meaning"]

@@ -111,7 +111,10 @@ def assert_equal(spec: dict[str, Any], batch: PacketBatch, result: Any, **option
         if expected["memory_entries"] >= TABLE_OF_ANY_SIZE:
             assert mine["floor_ratio"] in (0, None)
     assert result.located_links == links
-    same_flows(result.flows, [row for task in tasks for row in task.flow_rows])
+    flows = [row for task in tasks for row in task.flow_rows]
+    if options.get("all_records"):
+        flows += [row for task in tasks for row in task.unselected_rows]
+    same_flows(result.flows, flows)
     flows_add_up(result.flows, rows)
     return rows
 
@@ -219,7 +222,7 @@ def test_a_random_trace_gives_the_rows_of_the_oracle(name: str, monkeypatch: pyt
         monkeypatch.setattr(run, "place_tasks", everywhere)
         # hosts and switches beside each other, which no placement chooses from
         monkeypatch.setattr(run, "network_of", lambda spec: oracle.load(spec.topology.name, **spec.topology.options))
-    options = {"memory": [TABLE_OF_ANY_SIZE, 8, 3], **given}
+    options = {"memory": [TABLE_OF_ANY_SIZE, 8, 3], "all_records": True, **given}
     batch = random_packets(seed=len(name), packets=900)
     result = replayed(monkeypatch, spec, batch, **options)
     rows = assert_equal(spec, batch, result, **options)

@@ -85,7 +85,10 @@ SUMMARIES = {
     "fattree": "fat-tree of k-port switches (Al-Fares, Loukissas, Vahdat 2008)",
     "line": "switches in a row, a host on each",
     ".graphml": "GraphML, such as the files of the Internet Topology Zoo",
-    ".json": "the project's own format (docs/topologies.md)",
+    ".gml": "GML, as the Internet Topology Zoo has it too",
+    ".xml": "SNDlib's XML format",
+    ".txt": "SNDlib's native format",
+    ".json": "node-link JSON, or the project's own format (docs/topologies.md), which has no parameters",
 }
 """What each of them is, in a line."""
 
