@@ -219,6 +219,7 @@ def coded(code: NDArray[np.integer], texts: Sequence[str], null: NDArray[np.bool
 
 
 def dictionary(codes: Any, texts: Sequence[str]) -> Any:
+    """Return a column of texts by the codes of an arrow array."""
     import pyarrow as pa
 
     return pa.DictionaryArray.from_arrays(codes, pa.array(list(texts), pa.string()))

@@ -79,10 +79,10 @@ def replay(
     are not replayed, and `Result.refused` says why. Epochs count from `epoch_start_ns` (since 1970), or else from the
     first packet. `taken` has the paths of flows that are known. `flow_secret` (hexadecimal) makes flow keys those of a
     live run; else it follows from the seed. `flows` is a Parquet file to which the rows of selected flows go as epochs
-    end, True to keep them in memory, or False for none; with `all_records` also the rows of records of flows that nobody
-    selected. `stop`, once set, ends the trace early. `look` is called with
-    what was placed before the first packet, and may raise. Returns a Result; its `error` says where a damaged trace
-    ended. Raises SpecError, PlacementError and TraceError for input that cannot be used at all.
+    end, True to keep them in memory, or False for none; with `all_records` also the records of flows that nobody
+    selected. `stop`, once set, ends the trace early. `look` is called with what was placed before the first packet, and
+    may raise. Returns a Result; its `error` says where a damaged trace ended. Raises SpecError, PlacementError and
+    TraceError for input that cannot be used at all.
     """
     if all_records and flows is False:
         raise SpecError("all_records needs flows: True, or a file for them")
