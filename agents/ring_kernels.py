@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..kernels import flat, lean_kernel, load_acquire, store_release
-from ..traces.bytes_kernels import little32
-from ..traces.header_kernels import ETHERNET, byte_at, decode_packet
+from ..traces.bytes_kernels import byte_at, little32
+from ..traces.header_kernels import decode_packet
+from ..traces.link_kernels import ETHERNET
 
 # where things stand in a packet's header (struct tpacket3_hdr of linux/if_packet.h, a struct sockaddr_ll behind it)
 NEXT, SECONDS, NANOSECONDS, CAPTURED, ON_WIRE, MAC, PACKET_TYPE = 0, 4, 8, 12, 16, 24, 58

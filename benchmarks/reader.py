@@ -137,7 +137,7 @@ def decoded(data: np.ndarray, buffers: int) -> Iterator[PacketBatch]:
     while filled:
         rows = next(in_turn)
         _, position, filled = decode_pcap(
-            data, position, len(data), big, ns_per_tick, link, MOST_CAPTURED_BYTES,
+            data, position, len(data), big, ns_per_tick, link, False, MOST_CAPTURED_BYTES,
             *rows.columns.columns(), 0, rows.counts,
         )  # fmt: skip
         yield rows.columns[:filled]

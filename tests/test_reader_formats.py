@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mozart.errors import TraceError
+from mozart.tests.needs import needs
 from mozart.tests.packet_worlds import (
     Frame,
     Pcapng,
@@ -151,9 +152,9 @@ REFUSED: dict[str, tuple[bytes, list[str]]] = {
     "modified pcap": (header(magic=0xA1B2CD34), ["modified pcap", "editcap"]),
     "cut header": (header()[:20], ["byte 20", "24 bytes"]),
     "old version": (header(major=1), ["version 1.4", "byte 4"]),
-    "link type of pcap": (header(link=105), ["link type 105", "276 (Linux cooked 2)", "editcap"]),
+    "link type of pcap": (header(link=189), ["link type 189", "276 (Linux cooked 2)", "tshark"]),
     "link type of pcapng": (
-        Pcapng().section().interface(101).interface(189).packet(b"usb", 1, interface=1).data,
+        Pcapng().section().interface(6).interface(189).packet(b"usb", 1, interface=1).packet(b"ring", 2).data,
         ["link type 189", "interface 1", "byte 68"],
     ),
     "impossible length": (header() + struct.pack("<IIII", 0, 0, 10**6, 10**6), ["byte 24", "262144"]),
@@ -208,6 +209,87 @@ def test_unused_interface_of_another_link_type_does_no_harm(tmp_path: Path) -> N
     file = Pcapng().section().interface(189).interface(101).packet(udp(), 1, interface=1)
     packets, _ = read_all(write(tmp_path / "a.pcapng", file.data))
     assert len(packets) == 1
+
+
+def test_packets_of_another_link_type_are_not_ip(tmp_path: Path) -> None:
+    file = Pcapng().section().interface(189).packet(b"usb", 1).interface(101).packet(udp(), 2, interface=1)
+    file.packet(b"usb", 3).section().interface(6).packet(b"token ring", 4)
+    packets, trace = read_all(write(tmp_path / "a.pcapng", file.data))
+    assert (packets.time_ns.tolist(), trace.skipped["not_ip"]) == ([2000], 3)
+
+
+@pytest.mark.parametrize(("major", "minor"), [(2, 2), (2, 3), (543, 0)])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_old_versions_have_the_two_lengths_in_either_order(major: int, minor: int, order: str, tmp_path: Path) -> None:
+    data = pcap([Frame(5, FRAMES[0].data[:44], 1500), Frame(6, FRAMES[1].data, 1600)], order=order)
+    first = 24 + 8
+    old = bytearray(data)
+    old[4:8] = struct.pack(order + "HH", major, minor)
+    old[first : first + 8] = old[first + 4 : first + 8] + old[first : first + 4]
+    packets, trace = read_all(write(tmp_path / "a.pcap", bytes(old)))
+    assert plain_rows(packets) == plain_rows(read_all(write(tmp_path / "b.pcap", data))[0])
+    assert not any(trace.skipped.values())
+
+
+@pytest.mark.parametrize("second", ["pcap", "other byte order", "pcapng"])
+@pytest.mark.parametrize("first", ["pcap", "pcapng"])
+def test_files_joined_with_cat_are_named_as_that(first: str, second: str, tmp_path: Path) -> None:
+    ngs = Pcapng().section().interface().packet(FRAMES[0].data, 1).data
+    kinds = {"pcap": pcap(FRAMES[:1]), "other byte order": pcap(FRAMES, order=">"), "pcapng": ngs}
+    path = write(tmp_path / "a", kinds[first] + kinds[second])
+    packets, message, skipped = read_until_damage(path)
+    if first == second == "pcapng":  # that is what sections are for
+        assert (len(packets), message) == (2, "")
+        return
+    kind = "pcapng" if second == "pcapng" else "pcap"
+    assert f"a second {kind} file begins at byte {len(kinds[first])}: traces were joined with cat" in message
+    assert len(packets) == 1 and not any(skipped.values())
+
+
+def test_empty_packet_of_2055_is_no_file(tmp_path: Path) -> None:
+    data = pcap(FRAMES[:1]) + struct.pack("<IIII", 0xA1B2C3D4, 5, 0, 0) + pcap(FRAMES[1:2])[24:]
+    packets, trace = read_all(write(tmp_path / "a.pcap", data), reorder_window_packets=5)
+    assert (len(packets), trace.skipped["malformed"]) == (2, 1)
+
+
+def converted(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+@needs("tshark")
+@pytest.mark.parametrize("case", ["modified pcap", "another format", "joined"])
+def test_hint_of_an_error_leads_to_the_packets(case: str, tmp_path: Path) -> None:
+    bad, good, sound = tmp_path / "bad", tmp_path / "good", write(tmp_path / "sound", pcap(FRAMES, nanoseconds=False))
+    if case == "modified pcap":
+        records = b"".join(
+            struct.pack("<IIIIIHBB", *divmod(f.time_ns // 1000, 10**6), len(f.data), len(f.data), 1, 0x0800, 0, 0)
+            + f.data
+            for f in FRAMES
+        )
+        write(bad, header(magic=0xA1B2CD34) + records)
+    elif case == "another format":
+        converted("editcap", "-F", "netmon2", str(sound), str(bad))
+    else:
+        write(bad, pcap(FRAMES[:20]) + pcap(FRAMES[20:]))
+    message = read_until_damage(bad)[1]
+    if case == "joined":
+        assert "mergecap -w OUT.pcapng FILE FILE" in message
+        parts = [str(write(tmp_path / name, pcap(part))) for name, part in (("1", FRAMES[:20]), ("2", FRAMES[20:]))]
+        converted("mergecap", "-w", str(good), *parts)
+    else:
+        assert "editcap -F pcap TRACE OUT.pcap" in message
+        converted("editcap", "-F", "pcap", str(bad), str(good))
+    assert plain_rows(read_all(good)[0]) == plain_rows(read_all(sound)[0])
+
+
+@needs("tshark")
+def test_hint_on_a_link_type_leads_to_the_packets(tmp_path: Path) -> None:
+    ring = bytes.fromhex("1040 020000000002 020000000001 aaaa03 000000 0800")
+    bad = write(tmp_path / "ring.pcap", pcap([Frame(f.time_ns, ring + f.data[14:]) for f in FRAMES], 6))
+    assert "tshark -r TRACE -U IP -w OUT.pcapng" in read_until_damage(bad)[1]
+    converted("tshark", "-r", str(bad), "-U", "IP", "-w", str(tmp_path / "good"))
+    sound = write(tmp_path / "sound", pcap(FRAMES))
+    assert plain_rows(read_all(tmp_path / "good")[0]) == plain_rows(read_all(sound)[0])
 
 
 @pytest.mark.parametrize("kind", ["pcap", "pcapng"])

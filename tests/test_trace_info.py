@@ -96,8 +96,11 @@ def test_offloaded_segments_count_with_their_bytes_and_stay_in_the_histogram():
     assert (report["bytes"], report["ip_bytes"]["mean"], report["ip_bytes"]["max"]) == (
         200_000,
         200_000,
-        65575,
+        200_000,
     )
+    assert report["ip_bytes"]["quantiles"]["p50"] == 200_000
+    info.add(PacketBatch.of(time_ns=[0], ip_bytes=[2**32 - 1]))
+    assert info.report(NOTHING_SKIPPED, 0)["ip_bytes"]["max"] == 2**32 - 1
 
 
 @pytest.mark.parametrize("exponent", [1.1, 1.3, 2.0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -43,3 +44,9 @@ little32 = _reader(32, False)
 def word32(data, at, big):
     """Read four bytes in the byte order of the file."""
     return big32(data, at) if big else little32(data, at)
+
+
+@lean_kernel
+def byte_at(data, at):
+    """Read one byte; `at` is never negative, which spares the test for Python's negative indices."""
+    return np.int64(data[np.uint64(at)])

@@ -1,4 +1,4 @@
-"""From captured bytes to packet columns: link layer, IP, transport header.
+"""From captured bytes to packet columns: IP and transport header (`link_kernels.py` finds where IP begins).
 
 The loops over a file's packets (`pcap_kernels.py`, `pcapng_kernels.py`) take `decode_packet` into themselves,
 so a packet's bytes are read once. Every read is checked against the captured length: no input makes it read
@@ -12,127 +12,21 @@ from typing import Any
 import numpy as np
 
 from ..kernels import inline_kernel, lean_kernel
-from .bytes_kernels import big16, big32, big64
-
-ETHERNET, RAW, RAW_4, RAW_6, COOKED, COOKED_2, PPP, CISCO_HDLC, LOOPBACK = range(9)
-"""How a packet's bytes begin; `links.py` maps the link types of trace files to these."""
+from .bytes_kernels import big16, big32, big64, byte_at
+from .link_kernels import EITHER_IP, ETHERNET, ETHERTYPE_IPV4, NO_IP, RAW, RAW_4, behind_link, is_vlan
 
 NOT_IP, CUT_OFF, MALFORMED, OUT_OF_ORDER = range(4)
 SKIP_REASONS = ("not_ip", "cut_off", "malformed", "out_of_order")
 """Why a packet is not measured: positions in the array of counts, and their names."""
 VLAN_TAGGED = len(SKIP_REASONS)
 """Position, behind them, of the count of packets that were measured and had a VLAN tag."""
-COUNTS = VLAN_TAGGED + 1
-
-ETHERTYPE_IPV4, ETHERTYPE_IPV6 = 0x0800, 0x86DD
-MPLS, MPLS_MULTICAST = 0x8847, 0x8848
-
-IPV4, IPV6, EITHER_IP, NO_IP = 4, 6, 0, -1
-"""What the link layer says of what follows; EITHER_IP where it leaves that to the version in the IP
-header."""
+UNTIMED = VLAN_TAGGED + 1
+"""Position of the count of packets that were measured and have no time in the file."""
+COUNTS = UNTIMED + 1
 
 HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, NO_NEXT, DESTINATION = 0, 43, 44, 51, 59, 60
 TCP, UDP, SCTP = 6, 17, 132
-
-
-@lean_kernel
-def byte_at(data, at):
-    """Read one byte; `at` is never negative, which spares the test for Python's negative indices."""
-    return np.int64(data[np.uint64(at)])
-
-
-@lean_kernel
-def is_vlan(ethertype):
-    """Say whether an ethertype is that of a VLAN tag."""
-    return ethertype == 0x8100 or ethertype == 0x88A8 or ethertype == 0x9100 or ethertype == 0x9200
-
-
-@lean_kernel
-def behind_ethertype(data, ethertype, at, end):
-    """Follow VLAN tags and MPLS labels behind an ethertype; return (what follows, where)."""
-    while is_vlan(ethertype):
-        if at + 4 > end:
-            return EITHER_IP, end
-        ethertype = big16(data, at + 2)
-        at += 4
-    if ethertype in (MPLS, MPLS_MULTICAST):
-        bottom = False
-        while not bottom:
-            if at + 4 > end:
-                return EITHER_IP, end
-            bottom = byte_at(data, at + 2) & 1 == 1
-            at += 4
-        if at < end and byte_at(data, at) >> 4 != 4 and byte_at(data, at) >> 4 != 6:
-            return NO_IP, at
-        return EITHER_IP, at
-    if ethertype == ETHERTYPE_IPV4:
-        return IPV4, at
-    if ethertype == ETHERTYPE_IPV6:
-        return IPV6, at
-    return NO_IP, at
-
-
-@lean_kernel
-def behind_ppp(data, at, end):
-    """Read a PPP header, with or without HDLC framing (ff 03) and with a protocol of one byte or two."""
-    if at + 2 <= end and byte_at(data, at) == 0xFF and byte_at(data, at + 1) == 0x03:
-        at += 2
-    if at >= end:
-        return EITHER_IP, end
-    protocol = byte_at(data, at)
-    at += 1
-    if protocol & 1 == 0:
-        if at >= end:
-            return EITHER_IP, end
-        protocol = protocol << 8 | byte_at(data, at)
-        at += 1
-    if protocol == 0x0021:
-        return IPV4, at
-    if protocol == 0x0057:
-        return IPV6, at
-    if protocol == 0x0281 or protocol == 0x0283:
-        return behind_ethertype(data, MPLS, at, end)
-    return NO_IP, at
-
-
-@lean_kernel
-def behind_link(data, link, at, end):
-    """Return (IPV4, IPV6, EITHER_IP or NO_IP; where the IP header begins) of the packet in data[at:end].
-
-    A link header that is cut gives (EITHER_IP, end): an IP header with no byte captured.
-    """
-    if link == RAW:
-        return EITHER_IP, at
-    if link == RAW_4:
-        return IPV4, at
-    if link == RAW_6:
-        return IPV6, at
-    if link == PPP:
-        return behind_ppp(data, at, end)
-    if link == LOOPBACK:
-        if at + 4 > end:
-            return EITHER_IP, end
-        family = big32(data, at)
-        if family > 0xFFFF:  # written by a machine of the other byte order
-            family = byte_at(data, at + 1) << 8 | byte_at(data, at)
-            if big16(data, at + 2) != 0:
-                return NO_IP, at
-        if family == 2:
-            return IPV4, at + 4
-        if family == 24 or family == 28 or family == 30 or family == 10:  # AF_INET6 of NetBSD, FreeBSD, macOS, Linux
-            return IPV6, at + 4
-        return NO_IP, at
-    if link == ETHERNET:
-        type_at, length = at + 12, 14
-    elif link == COOKED:
-        type_at, length = at + 14, 16
-    elif link == COOKED_2:
-        type_at, length = at, 20
-    else:
-        type_at, length = at + 2, 4
-    if at + length > end:
-        return EITHER_IP, end
-    return behind_ethertype(data, big16(data, type_at), at + length, end)
+JUMBO_PAYLOAD = 0xC2
 
 
 @lean_kernel
@@ -164,13 +58,28 @@ def behind_extensions(data, protocol, at, end):
 
 
 @lean_kernel
+def jumbo_bytes(data, at, end):
+    """Return the payload's length that a hop-by-hop header at `at` says (jumbo payload option, RFC 2675), or 0."""
+    if at + 2 > end:
+        return 0
+    last = min(at + (byte_at(data, at + 1) + 1) * 8, end)
+    at += 2
+    while at + 6 <= last:
+        kind, length = byte_at(data, at), byte_at(data, at + 1)
+        if kind == JUMBO_PAYLOAD and length == 4:
+            return big32(data, at + 2)
+        at += 1 if kind == 0 else 2 + length
+    return 0
+
+
+@lean_kernel
 def decode_any_packet(
     data, start, end, on_wire, link, now_ns,
     time_ns, src, dst, src_port, dst_port, protocols, ip_bytes, payload_bytes, tcp_flags, tcp_seq, dscp,
     at, skipped,
 ):  # fmt: skip
     """Do what `decode_packet` does, for a packet of any kind."""
-    kind, ip = behind_link(data, link, start, end)
+    kind, ip = behind_link(data, link, start, end, start + max(on_wire, end - start))
     if kind == NO_IP:
         skipped[NOT_IP] += 1
         return at
@@ -213,7 +122,8 @@ def decode_any_packet(
         total = 40 + big16(data, ip + 4)
         protocol = byte_at(data, ip + 6)
         if total == 40 and protocol != NO_NEXT:  # a jumbogram, or segmentation offload
-            total = max(on_wire, end - start) - (ip - start)
+            jumbo = jumbo_bytes(data, ip + 40, end) if protocol == HOP_BY_HOP else 0
+            total = 40 + jumbo if jumbo > 0 else max(on_wire, end - start) - (ip - start)
         protocol, header_end, ports_follow = behind_extensions(data, protocol, ip + 40, min(end, ip + total))
         src[high] = big64(data, ip + 8)
         src[low] = big64(data, ip + 16)

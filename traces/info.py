@@ -31,8 +31,9 @@ PROTOCOL_NAMES = {
     132: "SCTP",
 }
 QUANTILES = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999)
-LARGEST_SIZE_BYTES = 65575
-"""The longest IPv6 packet; what is longer (offloaded segments) is counted as this long in the quantiles."""
+USUAL_SIZE_BYTES, LARGEST_SIZE_BYTES = 65575, 1 << 20
+"""The longest packet that is no jumbogram and no offloaded segment; what is longer than the second is counted as that
+long in the quantiles."""
 
 TAIL_STARTS_PACKETS = (6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128, 160, 200, 256)
 """Where a tail may start: the estimate is good from about 6 on."""
@@ -78,7 +79,8 @@ class TraceInfo:
         self.first_ns = 0
         self.last_ns = 0
         self.ipv6_packets = 0
-        self.sizes = np.zeros(LARGEST_SIZE_BYTES + 1, np.int64)
+        self.sizes = np.zeros(USUAL_SIZE_BYTES + 1, np.int64)
+        self.longest_bytes = 0
         self.protocol_packets = np.zeros(256, np.int64)
         self.protocol_bytes = np.zeros(256, np.int64)
         self.time_bins = TimeBins()
@@ -95,6 +97,9 @@ class TraceInfo:
         self.packets += len(batch)
         self.bytes += int(batch.ip_bytes.sum(dtype=np.int64))
         self.ipv6_packets += len(batch) - int(np.count_nonzero(_is_ipv4(batch.src) & _is_ipv4(batch.dst)))
+        self.longest_bytes = max(self.longest_bytes, int(batch.ip_bytes.max()))
+        if min(self.longest_bytes, LARGEST_SIZE_BYTES) >= len(self.sizes):
+            self.sizes = np.concatenate((self.sizes, np.zeros(LARGEST_SIZE_BYTES - USUAL_SIZE_BYTES, np.int64)))
         self.sizes += np.bincount(np.minimum(batch.ip_bytes, LARGEST_SIZE_BYTES), minlength=len(self.sizes))
         self.protocol_packets += np.bincount(batch.protocol, minlength=256)
         self.protocol_bytes += np.bincount(batch.protocol, batch.ip_bytes, 256).astype(np.int64)
@@ -111,6 +116,7 @@ class TraceInfo:
     def report(self, skipped: dict[str, int], reordered: int) -> dict[str, Any]:
         """Return all figures by name, as `mozart trace info --json` shows them; the unknown is None."""
         duration_s = (self.last_ns - self.first_ns) / 1e9
+        sizes = histogram_summary(self.sizes, self.bytes)
         return {
             "packets": self.packets,
             "flows": len(self.flows),
@@ -120,7 +126,7 @@ class TraceInfo:
             "packets_per_s": self.packets / duration_s if duration_s else None,
             "mbit_per_s": self.bytes * 8e-6 / duration_s if duration_s else None,
             "ipv6_packet_share": self.ipv6_packets / self.packets if self.packets else None,
-            "ip_bytes": histogram_summary(self.sizes, self.bytes),
+            "ip_bytes": sizes and {**sizes, "max": self.longest_bytes},
             "protocols": self._protocols(),
             "flow_packets": flow_summary(self.flow_packets()),
             "skipped": dict(skipped),

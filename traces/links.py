@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 from ..errors import TraceError
-from .header_kernels import CISCO_HDLC, COOKED, COOKED_2, ETHERNET, LOOPBACK, PPP, RAW, RAW_4, RAW_6
+from .link_kernels import (
+    CISCO_HDLC,
+    COOKED,
+    COOKED_2,
+    ETHERNET,
+    FDDI,
+    LOOPBACK,
+    NFLOG,
+    PPP,
+    RADIOTAP,
+    RAW,
+    RAW_4,
+    RAW_6,
+    WIFI,
+)
 
 LINK_TYPES: dict[int, tuple[str, int]] = {
     0: ("BSD loopback", LOOPBACK),
     1: ("Ethernet", ETHERNET),
     9: ("PPP", PPP),
+    10: ("FDDI", FDDI),
     12: ("raw IP", RAW),
     14: ("raw IP", RAW),
     101: ("raw IP", RAW),
     104: ("Cisco HDLC", CISCO_HDLC),
+    105: ("802.11", WIFI),
     108: ("OpenBSD loopback", LOOPBACK),
     113: ("Linux cooked", COOKED),
+    127: ("802.11 with radiotap", RADIOTAP),
     228: ("raw IPv4", RAW_4),
     229: ("raw IPv6", RAW_6),
+    239: ("netfilter log", NFLOG),
     276: ("Linux cooked 2", COOKED_2),
 }
 """Link type: (name, how the packets begin)."""
@@ -28,6 +46,6 @@ def link_code(link_type: int, where: str) -> int:
         known = ", ".join(f"{number} ({name})" for number, (name, _) in LINK_TYPES.items())
         raise TraceError(
             f"{where}: link type {link_type} is not one that mozart reads: {known}. "
-            "Convert the trace, for example with editcap -T"
+            "Where tshark finds IP packets in it, write them as raw IP: tshark -r TRACE -U IP -w OUT.pcapng"
         )
     return LINK_TYPES[link_type][1]

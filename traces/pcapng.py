@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from ..errors import TraceError
 from . import pcapng_kernels as why
 from .blocks import MOST_RECORD_BYTES, Window
+from .link_kernels import UNREAD
 from .links import LINK_TYPES, link_code
+from .pcap import another_file
 from .pcapng_kernels import INTERFACE_FIELDS, UNKNOWN_LINK, decode_pcapng
 from .rows import Rows
 
-SECTION_MAGIC = b"\x0a\x0d\x0d\x0a"
 BYTE_ORDER_MAGIC = 0x1A2B3C4D
 TIME_RESOLUTION, TIME_OFFSET = 9, 14
 """Options of an interface description."""
@@ -38,14 +39,18 @@ class PcapngFile:
         self._last_ns = 0
         self._long_block = 0
         """Where the last block that was jumped over begins."""
+        self._readable = False
+        """Whether an interface with a link type that is read was described."""
+        self._unread = ""
+        """What would be said of the first packet with another link type."""
         self._section()
 
     def fill(self, rows: Rows) -> bool:
         """Write packets behind the rows filled so far; True when no row is free, False at the end of the
         file.
 
-        Raises TraceError where a block is cut off or contradicts itself, or where a packet has a link type
-        that is not read.
+        Packets with a link type that is not read count as not IP. Raises TraceError where a block is cut off or
+        contradicts itself, and at the end where there are such packets and no interface of another kind.
         """
         window = self._window
         while True:
@@ -60,7 +65,10 @@ class PcapngFile:
                 self._section()
             elif reason == why.INTERFACE:
                 self._interface()
+            elif reason == why.BAD_LINK:
+                self._leave_out()
             elif reason == why.LONG:
+                self._refuse_another_file()
                 self._long_block = window.offset
                 window.position += self._number(4, 4)
             elif reason >= why.BAD_LENGTH:
@@ -69,7 +77,19 @@ class PcapngFile:
                 break
         if window.position != window.end:
             raise self._cut_off()
+        if self._unread and not self._readable:
+            raise TraceError(self._unread)
         return False
+
+    def _leave_out(self) -> None:
+        """From here on, count the packets of the interface that the block at the position names as not IP."""
+        window = self._window
+        number = self._packet_interface()
+        self._interfaces[number, why.LINK] = UNREAD
+        try:
+            link_code(self._link_types[number], f"{window.name}, interface {number}, packet at byte {window.offset}")
+        except TraceError as error:
+            self._unread = self._unread or str(error)
 
     def _number(self, at: int, size: int, signed: bool = False) -> int:
         """Read a number of the block at the window's position."""
@@ -107,7 +127,7 @@ class PcapngFile:
             raise TraceError(
                 f"{window.name}: the section at byte {window.offset} is of pcapng version "
                 f"{self._number(12, 2)}.{self._number(14, 2)}, and version 1 is expected; "
-                f"convert the trace with editcap -F pcapng"
+                "the file is damaged from there on"
             )
         self._link_types.clear()
         window.position += length
@@ -132,6 +152,7 @@ class PcapngFile:
         if number == len(self._interfaces):
             self._interfaces = np.concatenate((self._interfaces, np.zeros_like(self._interfaces)))
         known = LINK_TYPES.get(link_type)
+        self._readable |= known is not None
         self._interfaces[number] = (
             UNKNOWN_LINK if known is None else known[1],
             self._number(12, 4),
@@ -168,13 +189,16 @@ class PcapngFile:
             f"{begin}; everything before it was read"
         )
 
+    def _refuse_another_file(self) -> None:
+        if other := another_file(self._window):
+            raise TraceError(f"{self._window.name}: {other}")
+
     def _refuse(self, reason: int) -> NoReturn:
         """Say what is wrong with the block at the position."""
         window = self._window
         length = self._number(4, 4)
-        if reason == why.BAD_LINK:
-            number = self._packet_interface()
-            link_code(self._link_types[number], f"{window.name}, interface {number}, packet at byte {window.offset}")
+        if reason == why.BAD_LENGTH:
+            self._refuse_another_file()
         text = {
             why.BAD_LENGTH: f"has a length of {length} bytes, which no block of its type can have",
             why.BAD_TRAILER: f"is {length} bytes long by its first length and not by its last",

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..kernels import flat, inline_kernel, lean_kernel
 from .bytes_kernels import word32
-from .header_kernels import decode_packet
+from .header_kernels import UNTIMED, decode_packet
 
 (
     FULL,
@@ -14,12 +14,12 @@ from .header_kernels import decode_packet
     SECTION,
     INTERFACE,
     LONG,
+    BAD_LINK,
     BAD_LENGTH,
     BAD_TRAILER,
     NO_INTERFACE,
     BAD_CAPTURE,
     BAD_TIME,
-    BAD_LINK,
 ) = range(11)
 """Why the loop stopped; from BAD_LENGTH on the file is damaged or cannot be read."""
 
@@ -134,10 +134,13 @@ def decode_pcapng(
             multiplier, divisor = interfaces[which, MULTIPLIER], interfaces[which, DIVISOR]
             last_ns = to_ns(ticks, multiplier, divisor, interfaces[which, SHIFT])
             last_ns += np.int64(interfaces[which, OFFSET_NS])
+        before = at
         at = decode_packet(
             data, start, start + captured, on_wire, link, last_ns,
             time_ns, src, dst, src_port, dst_port, protocols, ip_bytes, payload_bytes, tcp_flags, tcp_seq,
             dscp, at, skipped,
         )  # fmt: skip
+        if kind == SIMPLE_PACKET:
+            skipped[UNTIMED] += at - before
         position = following
     return why, position, at, last_ns

@@ -16,10 +16,10 @@ from typing import Self
 
 from ..errors import TraceError
 from .blocks import BLOCK_BYTES, Window
-from .header_kernels import SKIP_REASONS, VLAN_TAGGED
+from .header_kernels import SKIP_REASONS, UNTIMED, VLAN_TAGGED
 from .packets import BATCH_PACKETS, PacketBatch
-from .pcap import MAGIC, MODIFIED_MAGIC, PcapFile
-from .pcapng import SECTION_MAGIC, PcapngFile
+from .pcap import MAGIC, MODIFIED_MAGIC, SECTION_MAGIC, PcapFile
+from .pcapng import PcapngFile
 from .rows import FileFormat, Rows
 
 
@@ -115,6 +115,11 @@ class TraceReader:
         return int(self._rows.counts[VLAN_TAGGED])
 
     @property
+    def untimed(self) -> int:
+        """How many packets have no time in the file (pcapng simple packets): they got that of the packet before."""
+        return int(self._rows.counts[UNTIMED])
+
+    @property
     def bytes_read(self) -> int:
         """Bytes of the traces read so far, after decompression."""
         return self._bytes_of_earlier_files + (self._window.read_bytes if self._window else 0)
@@ -179,11 +184,10 @@ def _open(window: Window) -> FileFormat:
     if magic in MODIFIED_MAGIC:
         raise TraceError(
             f"{window.name}: this is the modified pcap format of old Linux captures, with longer "
-            f"packet headers; convert "
-            " it with editcap -F pcap"
+            f"packet headers; convert it with editcap -F pcap TRACE OUT.pcap"
         )
     raise TraceError(
         f"{window.name}: no pcap or pcapng file begins with {magic.hex(' ')} at byte 0 (plain, "
         f"or within gzip, "
-        "zstd or xz); convert the trace with editcap -F pcap"
+        "zstd or xz); where editcap knows the format, convert the trace with editcap -F pcap TRACE OUT.pcap"
     )
