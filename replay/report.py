@@ -17,6 +17,7 @@ from ..errors import OutputError, RefusedError
 from ..folders import make_folder, results_in
 from ..recordsets import Recordset
 from ..traces.silences import silence_line
+from ..traces.untimed import untimed_line
 from .columns import LINKS, ROWS
 from .flows import CSV_ROWS, FLOWS_FILE, Flows
 from .legend import HEAD, NOT_CAPTURED, PRE_EVENT, REPORTS, legend, of_rows
@@ -188,6 +189,8 @@ def trace_lines(result: Result) -> list[str]:
         lines.append("not replayed: " + ", ".join(left_out))
     if "silences" in t and (line := silence_line(t["silences"])):
         lines.append(line)
+    if line := untimed_line(t.get("untimed", 0)):
+        lines.append(line + ", and no flow is selected for its rate")
     if t["dropped_on_links"]:
         lines.append(f"dropped on links: {t['dropped_on_links']:,} packets")
     evicted = {name: s["evicted"] for name, s in result.selectors.items() if s["evicted"]}

@@ -174,6 +174,8 @@ def _run(
     with ThreadPoolExecutor(max(os.cpu_count() or 1, 1)) as pool:
         at_work: list[Future[None]] = []
         for item in ahead(feed):
+            for task in tasks:
+                task.timed = getattr(feed.batches, "timed", True)
             if isinstance(item, EpochEnd):
                 _finish(at_work)
                 five_tuples = item.streams["five-tuple"]
@@ -305,6 +307,7 @@ def _trace_figures(feed: Feed, flows: FlowCount, source: Iterable[PacketBatch]) 
         "skipped": {**getattr(source, "skipped", {}), "same_site": same_site, "no_site": no_site},
         "reordered": getattr(source, "reordered", 0),
         "silences": feed.silences.to_dict(),
+        "untimed": getattr(source, "untimed", 0),
         "dropped_on_links": feed.dropped,
     }
 

@@ -95,6 +95,8 @@ class TaskReplay:
         self.settings, self.delays_ms = settings, tuple(delays_ms)
         selector = task.selector
         self.selector = EVENTS[selector.event](len(channels.selectors), selector.memory_entries, **selector.parameters)
+        self.timed = True
+        """Whether the packets have times; without, events that are rates are true of no flow."""
         self.selections = Selections(selector.hold_s, self.delays_ms)
         self.messages = [Messages() for _ in delays_ms]
         self.after = After(len(delays_ms))
@@ -166,6 +168,8 @@ class TaskReplay:
             seen, reverse_key, back, route, keep = self._with_notices(batch, seen, back)
         value = np.empty(len(seen.key))
         true = self.selector.events(seen, value)
+        if self.selector.needs_times and not self.timed:
+            true[:] = False
         tags, selections = self.selections.select(seen.key, seen.where, reverse_key, back, true, seen.packets.time_ns)
         if selections:
             # the selector does not know that a link will drop the packet: its messages go to all of the path

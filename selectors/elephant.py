@@ -25,6 +25,7 @@ class Elephant(Selector):
     """Selects flows of a high rate."""
 
     event = "elephant"
+    needs_times = True
     measured = ("rate of the flow within the window", "Mbit/s")
     parameters: ClassVar = {
         "threshold_mbps": Field(float, "rate of a flow", 10.0, above=0, unit="Mbit/s"),

@@ -52,6 +52,8 @@ class Selector:
     parameters: ClassVar[Mapping[str, Field]] = {}
     measured: ClassVar[tuple[str, str]] = ("", "")
     """What the selector measures of a flow, and its unit (empty for a share)."""
+    needs_times = False
+    """Whether the event is a rate: it is true of no flow of a trace whose packets have no time."""
     state_words = 1
     """64-bit words of `state` for each row: the first is when the flow was last seen, others are the plug-in's own."""
 

@@ -30,6 +30,7 @@ class SynFlood(Selector):
     """Selects destinations under a SYN flood."""
 
     event = "syn-flood"
+    needs_times = True
     default_key = "dst"
     measured = ("unexplained SYNs in the last second", "SYN/s")
     parameters: ClassVar = {

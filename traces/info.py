@@ -113,7 +113,7 @@ class TraceInfo:
         packets.sort()
         return packets
 
-    def report(self, skipped: dict[str, int], reordered: int) -> dict[str, Any]:
+    def report(self, skipped: dict[str, int], reordered: int, untimed: int = 0) -> dict[str, Any]:
         """Return all figures by name, as `mozart trace info --json` shows them; the unknown is None."""
         duration_s = (self.last_ns - self.first_ns) / 1e9
         sizes = histogram_summary(self.sizes, self.bytes)
@@ -123,14 +123,15 @@ class TraceInfo:
             "bytes": self.bytes,
             "first_ns": self.first_ns if self.packets else None,
             "duration_s": duration_s,
-            "packets_per_s": self.packets / duration_s if duration_s else None,
-            "mbit_per_s": self.bytes * 8e-6 / duration_s if duration_s else None,
+            "packets_per_s": self.packets / duration_s if duration_s and not untimed else None,
+            "mbit_per_s": self.bytes * 8e-6 / duration_s if duration_s and not untimed else None,
             "ipv6_packet_share": self.ipv6_packets / self.packets if self.packets else None,
             "ip_bytes": sizes and {**sizes, "max": self.longest_bytes},
             "protocols": self._protocols(),
             "flow_packets": flow_summary(self.flow_packets()),
             "skipped": dict(skipped),
             "reordered": reordered,
+            "untimed": untimed,
             "silences": self.silences.to_dict(),
         }
 

@@ -14,6 +14,7 @@ from ..signals import Stop, stopped_by_signal
 from .formats import open_trace
 from .progress import say, watched
 from .silences import silence_line, utc
+from .untimed import untimed_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
             stopped = error
         if closed.is_set():
             stopped = closed.interruption()
-        report = info.report(trace.skipped, trace.reordered)
+        report = info.report(trace.skipped, trace.reordered, getattr(trace, "untimed", 0))
     if stopped is not None and not info.packets:
         raise stopped
     report["complete"] = stopped is None
@@ -158,6 +159,8 @@ def general_rows(report: dict[str, Any]) -> Rows:
     ]
     if line := silence_line(report["silences"]):
         rows.append(("silence", line))
+    if line := untimed_line(report["untimed"]):
+        rows.append(("warning", line))
     return rows + flow_rows(report["flow_packets"])
 
 

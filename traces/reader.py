@@ -92,6 +92,8 @@ class TraceReader:
         self._window: Window | None = None
         self._closed = False
         self._bytes_of_earlier_files = 0
+        self.timed = True
+        """Whether all packets read for the first batch have a time; where not, nothing is known of rates."""
         self._batches = self._read()
 
     @property
@@ -128,7 +130,11 @@ class TraceReader:
         return self
 
     def __next__(self) -> PacketBatch:
-        return next(self._batches)
+        first = not self._rows.given
+        batch = next(self._batches)
+        if first:
+            self.timed = not self.untimed
+        return batch
 
     def __enter__(self) -> Self:
         return self

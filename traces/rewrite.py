@@ -10,6 +10,7 @@ from ..errors import TraceError
 from .formats import open_writer
 from .progress import say, watched
 from .silences import Silences, silence_line
+from .untimed import untimed_line
 
 if TYPE_CHECKING:
     from .packets import PacketBatch
@@ -59,6 +60,8 @@ def rewrite(trace: TraceReader | ParquetReader, batches: Iterable[PacketBatch], 
         raise
     say(f"{'standard output' if out == '-' else out}: {writer.packets:,} packets{left_out(trace.skipped)}")
     if line := silence_line(silences.to_dict()):
+        say(line)
+    if line := untimed_line(getattr(trace, "untimed", 0)):
         say(line)
     if damage is not None:
         raise damage
