@@ -26,7 +26,8 @@ from mozart.traces.keys import FlowHash
 from mozart.traces.packets import PacketBatch, address_text
 
 WORD = 2**64 - 1
-FIN, SYN, ACK, TCP = 1, 2, 16, 6
+FIN, SYN, ACK = 1, 2, 16
+TCP, UDP, SCTP = 6, 17, 132
 
 
 # ---------------------------------------------------------------------------------------------------- packets
@@ -208,14 +209,28 @@ class PlainPortScan(PlainEvent):
     def __init__(self, ports: Sequence[int], threshold: int, window_s: float) -> None:
         self.ports, self.threshold, self.window_ns = set(ports), threshold, round(window_s * 1e9)
         self.tried: dict[Any, dict[tuple[str, int], int]] = defaultdict(dict)
+        self.talks: dict[Any, int] = {}
 
     def see(self, flow: Any, packet: Packet, notice: bool) -> bool:
-        if notice or packet.dst_port not in self.ports or not (packet.src_port or packet.dst_port):
+        if notice or not self.attempt(flow[0], packet):
             return False
         tried = self.tried[flow]
         tried[packet.dst, packet.dst_port] = packet.time_ns
         self.value = min(sum(packet.time_ns - at < self.window_ns for at in tried.values()), self.threshold)
         return self.value >= self.threshold
+
+    def attempt(self, device: Any, packet: Packet) -> bool:
+        wanted = packet.dst_port in self.ports
+        if packet.protocol == TCP:
+            return wanted and bool(packet.flags & SYN) and not packet.flags & ACK
+        if packet.protocol not in (UDP, SCTP) or packet.src_port == packet.dst_port == 0:
+            return False
+        ends = frozenset({(packet.src, packet.src_port), (packet.dst, packet.dst_port)})
+        last = self.talks.get((device, packet.protocol, ends))
+        self.talks[device, packet.protocol, ends] = packet.time_ns
+        silent = last is None or packet.time_ns >= last + 120 * 10**9
+        from_service = packet.src_port < min(packet.dst_port, 2**15)
+        return wanted and silent and not from_service
 
 
 class PlainElephant(PlainEvent):

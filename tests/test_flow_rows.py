@@ -147,7 +147,7 @@ def test_flows_of_ipv6_have_their_addresses(monkeypatch: pytest.MonkeyPatch) -> 
     end = rng.integers(0, 4, (n, 2))
     batch = PacketBatch.of(
         time_ns=np.arange(n) * 10**8, src=hosts[end[:, 0]], dst=hosts[end[:, 1]], dst_port=rng.choice([22, 23], n),
-        src_port=np.full(n, 1234), protocol=np.full(n, 6), ip_bytes=np.full(n, 60),
+        src_port=np.full(n, 1234), protocol=np.full(n, 6), tcp_flags=np.full(n, 2), ip_bytes=np.full(n, 60),
     )  # fmt: skip
     spec = world([task("port-scan", "ingress-switch", "path-switches", threshold=2)], LINE)
     result = replayed(monkeypatch, spec, batch)

@@ -73,6 +73,7 @@ def random_packets(seed: int, packets: int, duration_s: float = 20, hosts: int =
     payload = rng.choice([0, 10, 1000], packets)
     flags = rng.choice([16, 24, 17, 4, 18], packets)
     flags[kind == 3] = rng.choice([2, 2, 2, 16, 18], int((kind == 3).sum()))
+    flags[kind == 1] = rng.choice([2, 2, 2, 16, 18], int((kind == 1).sum()))
     dst[kind == 3] = rng.integers(0, 2, int((kind == 3).sum()))
     time_ns = np.sort(rng.integers(0, int(duration_s * S), packets) // 1000 * 1000)
     ties = rng.random(packets) < 0.2

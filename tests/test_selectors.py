@@ -123,7 +123,10 @@ def test_retransmissions_and_drops_are_counted_beyond_32_bits() -> None:
 
 
 def scan(*tries: tuple[float, str, int]) -> list[dict[str, Any]]:
-    return [{"time_ns": round(at * S), "dst": f"10.0.1.{dst}", "dst_port": port} for at, dst, port in tries]
+    return [
+        {"time_ns": round(at * S), "dst": f"10.0.1.{dst}", "dst_port": port, "tcp_flags": SYN}
+        for at, dst, port in tries
+    ]
 
 
 @pytest.mark.parametrize(
@@ -141,6 +144,74 @@ def scan(*tries: tuple[float, str, int]) -> list[dict[str, Any]]:
 )
 def test_a_source_that_tries_three_pairs_in_ten_seconds_scans(tries: Any, true: list[int]) -> None:
     assert true_for("port-scan", *scan(*tries), threshold=3, window_s=10) == [bool(t) for t in true]
+
+
+def to_three_hosts(**other: Any) -> list[dict[str, Any]]:
+    """Three packets of one source, to port 3389 of three hosts."""
+    return [{"time_ns": i * S, "dst": f"10.0.1.{i + 1}", "dst_port": 3389, **other} for i in range(3)]
+
+
+UDP, SCTP = 17, 132
+
+
+@pytest.mark.parametrize(
+    ("packet", "scans"),
+    [
+        ({"tcp_flags": SYN}, True),
+        ({"tcp_flags": SYN | 192}, True),  # with ECE and CWR, as a client that knows ECN asks
+        ({"tcp_flags": SYN_ACK, "src_port": 80}, False),  # the victim of a forged flood answers
+        ({"tcp_flags": ACK}, False),  # sessions that run already
+        ({"tcp_flags": RST | ACK}, False),
+        ({"protocol": UDP, "src_port": 40000}, True),
+        ({"protocol": SCTP, "src_port": 40000}, True),
+        ({"protocol": UDP, "src_port": 53}, False),  # a DNS server answers clients that chose this port
+        ({"protocol": UDP, "src_port": 3000}, False),
+        ({"protocol": SCTP, "src_port": 2905}, False),
+        ({"protocol": UDP, "src_port": 3389}, True),
+        ({"protocol": 47, "src_port": 40000}, False),
+    ],
+)
+def test_what_is_an_attempt(packet: dict[str, Any], scans: bool) -> None:
+    assert true_for("port-scan", *to_three_hosts(**packet), threshold=3) == [False, False, scans]
+
+
+def test_a_datagram_toward_a_high_port_is_an_attempt_where_its_own_is_dynamic() -> None:
+    rows = to_three_hosts(protocol=UDP, src_port=40000, dst_port=50000)
+    assert true_for("port-scan", *rows, threshold=3, ports=(50000,)) == [False, False, True]
+
+
+@pytest.mark.parametrize("protocol", [UDP, SCTP])
+def test_answers_to_questions_seen_here_are_no_attempts(protocol: int) -> None:
+    answers = to_three_hosts(protocol=protocol, src_port=40000, src="10.0.0.9")
+    asked = [
+        {**row, "src": row["dst"], "dst": row["src"], "src_port": row["dst_port"], "dst_port": row["src_port"]}
+        for row in answers
+    ]
+    assert true_for("port-scan", *answers, threshold=3)[-1]  # the questions make the difference
+    mixed = [row for pair in zip(asked, answers, strict=True) for row in pair]
+    assert not any(true_for("port-scan", *mixed, threshold=3))
+
+
+@pytest.mark.parametrize(("silence_s", "again"), [(119.9, False), (120, True)])
+def test_a_flow_of_udp_starts_again_after_two_minutes_of_silence(silence_s: float, again: bool) -> None:
+    row = {"protocol": UDP, "src_port": 40000, "dst_port": 22}
+    later = {**row, "time_ns": round(silence_s * S)}
+    assert true_for("port-scan", row, later, threshold=1) == [True, again]
+
+
+def test_fragments_without_ports_are_no_attempts() -> None:
+    rows = to_three_hosts(protocol=UDP, src_port=0, dst_port=0)
+    assert true_for("port-scan", *rows, threshold=1, ports=(0,)) == [False] * 3
+
+
+def test_flows_of_udp_are_kept_in_bounded_memory_and_those_forgotten_start_again() -> None:
+    selector = make("port-scan", memory_entries=1, threshold=1)
+    rows = [{"protocol": UDP, "src_port": 40000 + i, "dst_port": 22, "time_ns": i} for i in (0, 1, 2, 3, 0, 4, 0, 1)]
+    rows = [{**row, "time_ns": i} for i, row in enumerate(rows)]
+    # the fifth pushes out the second, which was seen least recently: so the last one starts again
+    true = selector.events(sightings(packets(*rows), "src"))
+    assert true.tolist() == [True, True, True, True, False, True, False, True]
+    assert np.count_nonzero(selector.flows) == 4  # type: ignore[attr-defined]
 
 
 def test_an_elephant_sends_its_bytes_within_the_window() -> None:
@@ -197,9 +268,9 @@ def random_sightings(seed: int, n: int, kind: str) -> Sightings:
         {
             "src": hosts[rng.choice(4, p=[0.85, 0.05, 0.05, 0.05])],
             "dst": hosts[rng.choice(4, p=[0.1, 0.7, 0.1, 0.1])],
-            "src_port": int(rng.choice([1, 2], p=[0.9, 0.1])),
+            "src_port": int(rng.choice([1, 2, 40000], p=[0.7, 0.1, 0.2])),
             "dst_port": int(rng.choice([22, 23, 80], p=[0.8, 0.1, 0.1])),
-            "protocol": int(rng.choice([6, 17], p=[0.9, 0.1])),
+            "protocol": int(rng.choice([6, 17, 132], p=[0.8, 0.15, 0.05])),
             "ip_bytes": int(rng.integers(40, 1500)),
             "payload_bytes": int(rng.choice([0, 60, 1000])),
             "tcp_flags": int(rng.choice([ACK, SYN, SYN, SYN, SYN_ACK, RST, FIN | ACK, 0])),
@@ -207,6 +278,9 @@ def random_sightings(seed: int, n: int, kind: str) -> Sightings:
         }
         for _ in range(n)
     ]
+    for row in rows:
+        if rng.random() < 0.1:  # the other direction
+            row |= {"src": row["dst"], "dst": row["src"], "src_port": row["dst_port"], "dst_port": row["src_port"]}
     times = np.cumsum(rng.choice([0, 1, 20_000_000, 400_000_000], n, p=[0.2, 0.2, 0.5, 0.1])) + 10**15
     batch = packets(*({**row, "time_ns": int(at)} for row, at in zip(rows, times, strict=True)))
     return sightings(batch, kind, where=rng.integers(-1, 2, n), lost=rng.random(n) < 0.05)
@@ -223,7 +297,7 @@ def as_packet(batch: PacketBatch, i: int, connection: int) -> oracle.Packet:
 
 TWINS: dict[str, tuple[str, dict[str, Any]]] = {
     "loss": ("five-tuple", {"threshold": 0.45, "min_packets": 3}),
-    "port-scan": ("src", {"ports": (22, 23), "threshold": 3, "window_s": 2}),
+    "port-scan": ("src", {"ports": (22, 23, 40000), "threshold": 3, "window_s": 2}),
     "elephant": ("five-tuple", {"threshold_mbps": 0.02, "window_s": 0.5}),
     "syn-flood": ("dst", {"threshold": 3}),
 }
