@@ -26,7 +26,7 @@ from mozart.traces.keys import FlowHash
 from mozart.traces.packets import PacketBatch, address_text
 
 WORD = 2**64 - 1
-FIN, SYN, ACK = 1, 2, 16
+FIN, SYN, RST, ACK = 1, 2, 4, 16
 TCP, UDP, SCTP = 6, 17, 132
 
 
@@ -256,23 +256,26 @@ class PlainSynFlood(PlainEvent):
 
     def __init__(self, threshold: int) -> None:
         self.threshold = threshold
-        self.counts: dict[Any, list[tuple[int, int]]] = defaultdict(list)
-        self.pending: set[Any] = set()
+        self.asked: dict[Any, dict[int, list[int]]] = defaultdict(dict)
+        """By destination and connection, when its SYNs came that nothing explains so far."""
+        self.patience: dict[Any, int] = {}
 
     def see(self, flow: Any, packet: Packet, notice: bool) -> bool:
-        syn, ack = packet.flags & SYN, packet.flags & ACK
-        if notice or packet.protocol != TCP or bool(syn) == bool(ack):
+        kind = packet.flags & (SYN | RST | ACK)
+        if notice or packet.protocol != TCP or kind not in (SYN, ACK):
             return False
-        now = packet.time_ns // 125_000_000
-        connection = (flow[0], packet.key["five-tuple"])
-        if syn:
-            self.pending.add(connection)
-            self.counts[flow].append((now, 1))
-        elif connection in self.pending:
-            self.pending.remove(connection)
-            self.counts[flow].append((now, -1))
-        self.value = sum(n for at, n in self.counts[flow] if at > now - 8)
-        return bool(syn) and self.value >= self.threshold
+        sixteenth = 62_500_000
+        now, asked, connection = packet.time_ns // sixteenth, self.asked[flow], packet.key["five-tuple"]
+        if kind == SYN:
+            times = asked.setdefault(connection, [])
+            if not times or packet.time_ns >= times[-1] + 10**6:
+                times.append(packet.time_ns)
+        elif connection in asked:
+            took = now - asked.pop(connection)[0] // sixteenth
+            self.patience[flow] = max(self.patience.get(flow, 2), took + 1 if took < 16 else 2)
+        newest = now - self.patience.get(flow, 2)
+        self.value = sum(newest - 16 < at // sixteenth <= newest for times in asked.values() for at in times)
+        return self.value >= self.threshold
 
 
 EVENTS: dict[str, Any] = {

@@ -221,24 +221,88 @@ def test_an_elephant_sends_its_bytes_within_the_window() -> None:
     assert found == [False, False, False, True, False, False, False]
 
 
-def test_a_flood_is_what_handshakes_do_not_explain() -> None:
-    def row(at: int, port: int, flags: int, **other: Any) -> dict[str, Any]:
-        return {"time_ns": at * MS, "src_port": port, "tcp_flags": flags, "payload_bytes": 0, **other}
+def client(at_ms: float, port: int, flags: int = SYN, **other: Any) -> dict[str, Any]:
+    """A packet of one client to a server."""
+    return {"time_ns": round(at_ms * MS), "src_port": port, "tcp_flags": flags, "payload_bytes": 0, **other}
 
-    syns = [row(i, i, SYN) for i in range(3)]
-    assert true_for("syn-flood", *syns, threshold=3) == [False, False, True]
-    answered = [row(0, 0, SYN), row(1, 0, ACK), *(row(i, i, SYN) for i in (2, 3))]
-    assert true_for("syn-flood", *answered, threshold=3) == [False] * 4
-    other_client = [row(0, 0, SYN), row(1, 9, ACK), *(row(i, i, SYN) for i in (2, 3))]
-    assert true_for("syn-flood", *other_client, threshold=3) == [False, False, False, True]
-    reset = [row(0, 0, SYN), row(1, 0, RST), *(row(i, i, SYN) for i in (2, 3))]
-    assert true_for("syn-flood", *reset, threshold=3) == [False, False, False, True]
-    repeated = [row(i, 0, SYN) for i in range(3)]
-    assert true_for("syn-flood", *repeated, threshold=3) == [False, False, True]
-    slow = [row(0, 0, SYN), row(1, 1, SYN), row(1000, 2, SYN)]
-    assert true_for("syn-flood", *slow, threshold=3) == [False] * 3
-    synacks = [row(i, i, SYN_ACK) for i in range(3)]
-    assert true_for("syn-flood", *synacks, threshold=1) == [False] * 3
+
+THREE = [client(at, at) for at in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "true"),
+    [
+        ([*THREE, client(125, 9)], [0, 0, 0, 1]),  # after a bin in which they could have been answered
+        ([*THREE, client(124, 9)], [0, 0, 0, 0]),
+        ([*THREE, client(1124, 9), client(1125, 8)], [0, 0, 0, 1, 0]),  # a second counts
+        ([*THREE, client(5, 0, ACK), client(200, 9)], [0, 0, 0, 0, 0]),
+        ([*THREE, client(5, 7, ACK), client(200, 9)], [0, 0, 0, 0, 1]),  # an ACK of another client
+        ([*THREE, client(5, 0, RST), client(200, 9)], [0, 0, 0, 0, 1]),
+        ([*THREE, client(5, 0, RST | ACK), client(200, 9)], [0, 0, 0, 0, 1]),
+        ([client(at, 0) for at in (0, 1, 2, 200)], [0, 0, 0, 1]),  # one client asks again and again
+        ([client(at, 0) for at in (0, 0.5, 0.9, 1, 1.5, 200)], [0] * 6),  # copies
+        ([*THREE, client(3, 0, SYN_ACK), client(200, 0, SYN_ACK)], [0] * 5),
+        # a handshake takes back all of its SYNs, and those of no other
+        (
+            [
+                *(client(at, 0) for at in (0, 300, 600)),
+                client(700, 0, ACK),
+                *(client(at, 1) for at in (710, 900)),
+                client(1700, 2),
+            ],
+            [0] * 7,
+        ),
+        ([*THREE, *(client(150, p, ACK) for p in range(3)), client(400, 9)], [0] * 7),
+    ],
+)
+def test_a_flood_is_what_handshakes_do_not_explain(rows: list[dict[str, Any]], true: list[int]) -> None:
+    assert true_for("syn-flood", *rows, threshold=3) == [bool(t) for t in true]
+
+
+def crowd(clients: int, gap_ms: float, round_trip_ms: float, repeat_ms: tuple[float, ...] = ()) -> list[dict[str, Any]]:
+    """SYNs of many clients, each completed after a round trip; each packet is repeated after `repeat_ms`."""
+    rows = []
+    for i in range(clients):
+        for late in (0.0, *repeat_ms):
+            rows.append(client(i * gap_ms + late, i, dst_port=443))
+            rows.append(client(i * gap_ms + late + round_trip_ms, i, ACK, dst_port=443))
+    return sorted(rows, key=lambda row: int(row["time_ns"]))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        crowd(2000, 0.5, 60),  # 120 are in flight
+        crowd(400, 11, 700),  # 63
+        crowd(300, 10, 40, repeat_ms=(0.01,)),  # every packet twice
+        crowd(300, 10, 40, repeat_ms=(3,)),
+    ],
+    ids=["high rate", "long round trips", "copies", "late copies"],
+)
+def test_a_crowd_whose_handshakes_complete_is_no_flood(rows: list[dict[str, Any]]) -> None:
+    assert not any(true_for("syn-flood", *rows, threshold=60))
+
+
+def test_late_handshakes_of_others_hide_no_flood() -> None:
+    late = [client(i, i) for i in range(40)] + [client(2000 + i * 5, i, ACK) for i in range(40)]
+    forged = [client(2000 + i * 5, 1000 + i) for i in range(60)]
+    rows = sorted(late + forged, key=lambda row: int(row["time_ns"]))
+    assert true_for("syn-flood", *rows, threshold=30)[-1]
+
+
+def test_a_handshake_that_began_before_its_destination_was_forgotten_explains_nothing() -> None:
+    selector = make("syn-flood", memory_entries=1, threshold=2)
+    again = [client(at, at, dst_port=81) for at in (3, 4)]
+    rows = [client(0, 0), client(1, 0, dst="10.0.0.3"), *again, client(6, 0, ACK), client(200, 9)]
+    assert selector.events(sightings(packets(*rows), "dst")).tolist() == [False] * 5 + [True]
+
+
+def test_pending_connections_are_bounded_and_what_is_forgotten_stays_unexplained() -> None:
+    selector = make("syn-flood", memory_entries=1, threshold=1)
+    rows = [*(client(i, i) for i in range(5)), *(client(10 + i, i, ACK) for i in range(5)), client(200, 9)]
+    value = np.zeros(len(rows))
+    selector.events(sightings(packets(*rows), "dst"), value)
+    assert value[-1] == 1  # the first of five gave way
 
 
 def test_packets_that_cross_no_selector_are_not_seen() -> None:
