@@ -23,7 +23,7 @@ from typing import Any
 
 from ._version import __version__
 from .descriptors import libraries_apart
-from .errors import MozartError
+from .errors import MozartError, SpecError
 from .signals import Ended, ending_raises, name_of
 from .traces.progress import say
 
@@ -81,7 +81,20 @@ class LateParser(argparse.ArgumentParser):
             module = importlib.import_module(command.module, __package__)
             module.add_arguments(self)
             self.set_defaults(run=module.run)
-        return super().parse_known_args(args, namespace)
+        parsed, rest = super().parse_known_args(args, namespace)
+        refuse_empty(self, parsed)
+        return parsed, rest
+
+
+def refuse_empty(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
+    """Raise SpecError where an argument is an empty text, as a variable of a script that is not set makes it."""
+    for action in parser._actions:
+        value = getattr(parsed, action.dest, None)
+        if value == action.default:
+            continue
+        if value == "" or (isinstance(value, list) and "" in value):
+            shown = action.option_strings[-1] if action.option_strings else str(action.metavar or action.dest)
+            raise SpecError(f"{shown} '': the name or value is empty; give one, or leave it out")
 
 
 def build_parser() -> argparse.ArgumentParser:

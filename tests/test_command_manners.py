@@ -299,3 +299,22 @@ def test_detection_delays_are_the_only_ticks() -> None:
     )
     (axes,) = figure.axes
     assert (*axes.get_xticks(), *axes.get_xticks(minor=True)) == delays
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["check", ""], "spec ''"),
+        (["replay", ""], "spec ''"),
+        (["place", "--generate", ""], "--generate ''"),
+        (["place", "--generate", "tasks=5", "--keep", ""], "--keep ''"),
+        (["place", "--generate", "tasks=5", "--scheduler", ""], "--scheduler ''"),
+        (["trace", "info", ""], "file ''"),
+        (["topology", ""], "topology ''"),
+    ],
+)
+def test_an_empty_argument_is_refused_by_its_name(
+    words: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert f"{named}: the name or value is empty" in capsys.readouterr().err
