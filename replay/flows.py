@@ -20,6 +20,9 @@ CSV_ROWS = 10**6
 """Most rows that are written as CSV unasked."""
 COMPRESSION = "snappy"
 """A third more bytes than zstd at two thirds of its processor time a row."""
+STATISTICS = ("task", "selected_ns", "mode", "memory_entries", "detection_delay_ms", "epoch")
+"""Columns whose least and greatest value each row group has, for readers that skip: of all columns they take a third of
+the processor time of writing."""
 FLOWS_FILE = "flows.parquet"
 """Name of the file in a run's folder."""
 
@@ -154,8 +157,9 @@ class FlowWriter(FlowSink):
         with _told(self.path):
             if self._writer is None:
                 self._writer = pyarrow.parquet.ParquetWriter(
-                    self._part, FLOWS.arrow_schema(), compression=COMPRESSION, use_dictionary=texts()
-                )
+                    self._part, FLOWS.arrow_schema(), compression=COMPRESSION, use_dictionary=texts(),
+                    write_statistics=list(STATISTICS),
+                )  # fmt: skip
             self._writer.write_table(rows, row_group_size=max(len(rows), 1))
 
     def finish(self) -> None:

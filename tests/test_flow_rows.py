@@ -47,6 +47,10 @@ def test_a_file_has_the_rows_of_the_memory(monkeypatch: pytest.MonkeyPatch, tmp_
     assert (written.path, len(written)) == (path, len(kept))
     assert pa.parquet.read_schema(path).metadata[b"recordset"] == b"flows"
     assert list(tmp_path.iterdir()) == [path]
+    group = pa.parquet.read_metadata(path).row_group(0)
+    assert {group.column(i).path_in_schema for i in range(group.num_columns) if group.column(i).is_stats_set} == set(
+        flows_module.STATISTICS
+    )
 
 
 def test_rows_are_written_as_epochs_end_and_not_kept(
