@@ -270,6 +270,7 @@ def test_no_line_of_a_figure_hides_another(spec: Path) -> None:
 def row(**values: Any) -> dict[str, Any]:
     """A row of a replay with what a figure draws."""
     usual = {"mode": "mozart", "memory_entries": 64, "detection_delay_ms": 0.0, "report_bytes": 800_000}
+    usual |= {"task": "lossy", "selected_flows": 50, "unreachable_flows": 0}
     return {**usual, "not_captured_ratio": 0.5, "floor_ratio": 0.1, **values}
 
 

@@ -173,7 +173,7 @@ def test_a_damaged_trace_is_replayed_up_to_the_damage(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--mode", "mozrat"], "no mode 'mozrat'"),
+        (["--mode", "mozrat"], "--mode must be one of none, tag"),
         (["--memory", "many"], "--memory must be a whole number"),
         (["--memory", "0"], "--memory must be a whole number from 1 to"),
         (["--detection-delay-ms", "-1"], "--detection-delay-ms must be a number from 0 to"),
@@ -266,8 +266,8 @@ def test_the_function_stays_under_its_name_when_the_room_is_imported(spec: Path)
 def test_check_says_what_would_run(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(spec)]) == 0
     said = capsys.readouterr().out
-    assert "lossy-flows: loss on 12 devices, volume on 12" in said
-    assert "by message" in said
+    assert "lossy-flows: loss on h1 to h12; volume on s1 to s12; selections travel by tag" in said
+    assert "travel by message" in said
 
 
 @pytest.mark.parametrize(
