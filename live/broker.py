@@ -14,7 +14,7 @@ import pwd
 import resource
 import secrets
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..bus.access import KEEPALIVE_S, BrokerAccess
@@ -123,12 +123,10 @@ class Broker:
 
     def _launch(self, program: str) -> None:
         command = [program, "-c", "mosquitto.conf"]
-        process = self._process = Process(
-            "mosquitto", command, self.log, self.record, first=True, folder=self.data, user=self._user
-        )
-        with contextlib.suppress(OSError, ValueError):  # each device has a connection; the usual limit is 1,024 files
-            most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (most, most))
+        with most_files():
+            process = self._process = Process(
+                "mosquitto", command, self.log, self.record, first=True, folder=self.data, user=self._user
+            )
         until(lambda: process.pid in listeners(self.port), "mosquitto to listen", self.start_s, process.check)
 
     def _write_files(self) -> None:
@@ -161,6 +159,20 @@ class Broker:
             "log_type warning",
             "log_type notice",
         ]
+
+
+@contextlib.contextmanager
+def most_files() -> Iterator[None]:
+    """Let a process that is started meanwhile have as many files as this user may: each device has a connection.
+
+    It is inherited, because what is another user's process by then cannot be given more.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def mosquitto() -> str | None:
