@@ -86,11 +86,15 @@ class LateParser(argparse.ArgumentParser):
         return parsed, rest
 
 
+OUTPUTS = ("out", "plot")
+"""Arguments that commands check themselves, together with their other options (`folders.py`)."""
+
+
 def refuse_empty(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
     """Raise SpecError where an argument is an empty text, as a variable of a script that is not set makes it."""
     for action in parser._actions:
         value = getattr(parsed, action.dest, None)
-        if value == action.default:
+        if value == action.default or action.dest in OUTPUTS:
             continue
         if value == "" or (isinstance(value, list) and "" in value):
             shown = action.option_strings[-1] if action.option_strings else str(action.metavar or action.dest)
