@@ -47,7 +47,7 @@ class World:
         told = {"tells": dict.fromkeys(ALL_PAIRS, ("s7",)), "announces": dict.fromkeys(ALL_PAIRS, ("s9",))}
         given = {"hold_s": 1.5, "code": None, "tags_forward": False, **told, **changes}
         self.pairs = Pairs(configuration())
-        always: Any = SimpleNamespace(events=lambda seen: np.ones(len(seen.key), np.bool_), evicted=0)
+        always: Any = SimpleNamespace(events=lambda seen, value: np.ones(len(seen.key), np.bool_), evicted=0)
         self.selecting = Selecting(selector(**given), self.pairs, FLOW_HASH)
         self.selecting.selector = always
 
